@@ -1,0 +1,93 @@
+"""Where everything lives. Nothing else in packshot spells a path of the project."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one project. Making a Layout makes no directory."""
+
+    root: Path
+
+    @classmethod
+    def here(cls, start: Path | None = None) -> Layout:
+        """The project that holds `start` (the working directory): the nearest folder upwards with a params.yaml."""
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            if (folder / "params.yaml").is_file():
+                return cls(folder)
+        raise UsageError(
+            "there is no params.yaml here or in any folder above",
+            where=str(start),
+            advice="run packshot inside a project",
+        )
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def catalog(self) -> Path:
+        """The shop's own photos, under DVC as data/catalog.dvc."""
+        return self.data / "catalog"
+
+    def stage(self, name: str) -> Path:
+        """The one folder that the stage `name` writes."""
+        return self.data / name
+
+    @property
+    def var(self) -> Path:
+        """What this machine keeps beside the project: databases, logs, resume states, caches. Never versioned.
+
+        PACKSHOT_VAR moves it. A copy of the project that DVC makes for an experiment shares the project's own.
+        """
+        if moved := os.environ.get("PACKSHOT_VAR"):
+            return Path(moved)
+        parts = self.root.parts
+        for at in range(len(parts) - 2):
+            if parts[at : at + 3] == (".dvc", "tmp", "exps"):
+                return Path(*parts[:at]) / "var"
+        return self.root / "var"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.var / "mlflow" / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.var / "mlflow" / "artifacts"
+
+    @property
+    def ledger(self) -> Path:
+        """Who was champion, when, by whose hand: SQLite."""
+        return self.var / "ledger.db"
+
+    @property
+    def bento_home(self) -> Path:
+        """BentoML's store: BENTOML_HOME, or a folder of the project's own."""
+        return Path(os.environ.get("BENTOML_HOME") or self.var / "bentoml")
+
+    @property
+    def live(self) -> Path:
+        """The record that says what the running service must serve (records.Live)."""
+        return self.var / "live.json"
+
+    @property
+    def resume(self) -> Path:
+        """States of trainings that are not finished."""
+        return self.var / "train"
+
+    @property
+    def cache(self) -> Path:
+        """What can be computed again: trained feature extractors, statistics of the real side."""
+        return self.var / "cache"

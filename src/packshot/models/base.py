@@ -1,0 +1,96 @@
+"""What a family of generators owes the trainer, the evaluator and the service."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from packshot.records import ImageSpec, Record
+
+Terms = Mapping[str, Tensor]
+"""Scalar terms of a loss by name; their sum is lowered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of real photos: images float32 in [-1, 1], (N, C, H, W); categories int64, (N,)."""
+
+    images: Tensor
+    categories: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """How one optimiser moves its parameters; the rate warms up, then follows a half cosine down to `final_share`."""
+
+    learning_rate: float
+    betas: tuple[float, float]
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    final_share: float = 1.0
+    clip_norm: float | None = None
+    kind: Literal["adam", "adamw"] = "adam"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One optimiser's turn: the parts that it moves, and the terms whose sum it lowers.
+
+    A phase is due in the steps from `start` to `stop` (shares of the run's steps), every `every`-th of them. Phases that name the
+    same `optimizer` share its state.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    loss: Callable[[Batch], Terms]
+    optimizer: Optimizer
+    shares: str = ""
+    """The name of the optimiser state; the phase's own name where empty."""
+    start: float = 0.0
+    stop: float = 1.0
+    every: int = 1
+    batch_size: int | None = None
+    averaged: tuple[nn.Module, ...] = field(default=())
+    """The parts whose moving average is what gets deployed."""
+
+
+class ImageModel(nn.Module, ABC):
+    """A generator of pictures, conditional on the category. Pixels are float32 in [-1, 1], shaped (N, C, H, W)."""
+
+    image: ImageSpec
+    categories: tuple[str, ...]
+    config: ModelConfig
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """The turns of one training step, in order."""
+
+    @abstractmethod
+    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Draw one new picture for each (category, seed): categories int64 (N,), seeds N integers in [0, 2**63).
+
+        A picture's chances come from its own seed alone, whatever stands beside it in the batch.
+        """
+
+    @abstractmethod
+    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
+        """Draw each of `images` again, as nearly as the model can. A GAN searches its latents."""
+
+
+class ModelConfig(Record, ABC):
+    """The part of params.yaml that describes one family; a member of the union, dispatched by `family:`."""
+
+    @abstractmethod
+    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> ImageModel:
+        """The untrained generator. Its initial weights come from torch's global generator."""
+
+
+def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise (N, *shape), float32 on the CPU; row i depends on seeds[i] alone."""
+    rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows) if rows else torch.empty((0, *shape))

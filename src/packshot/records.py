@@ -1,0 +1,336 @@
+"""What the stages hand to each other: frozen, typed, and one JSON file each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from packshot.errors import IntegrityError, MissingArtifact
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""A name that people choose and that becomes a part of a path: a run, a category's slug, a model."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 in hexadecimal."""
+
+
+class Record(BaseModel):
+    """Something that is ever written to disk: never changed, never wider than declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def write(self, path: Path) -> None:
+        """Write the record as indented JSON, all of it or nothing."""
+        write_bytes(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read back what `write` wrote.
+
+        Raises MissingArtifact (and names the stage that writes it) where there is no such file, IntegrityError where it is
+        not such a record.
+        """
+        if not path.is_file():
+            raise MissingArtifact(
+                "no such file", where=str(path), advice=f"the stage that writes it is '{path.parent.name}': run it first"
+            )
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise IntegrityError(
+                f"not a {cls.__name__}: {'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}",
+                where=str(path),
+                advice=f"run the stage '{path.parent.name}' again",
+            ) from error
+
+    def digest(self) -> str:
+        """The sha256 of the record's canonical JSON (sorted keys, no spaces)."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file all or nothing, and durably: draft, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _power_of_two(size: int) -> int:
+    if size & (size - 1):
+        raise ValueError(f"{size} is not a power of two; 32, 64 and 128 are")
+    return size
+
+
+class ImageSpec(Record):
+    """The one shape that every picture of a run has: RGB, square."""
+
+    size: Annotated[int, AfterValidator(_power_of_two)] = Field(32, ge=16, le=1024)
+    channels: Literal[3] = 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (self.channels, self.size, self.size)
+
+
+# --- ingest, validate, prepare ------------------------------------------------------------------------------------------
+
+
+class CategoryCount(Record):
+    """How many photos of one category."""
+
+    category: str
+    photos: int = Field(ge=0)
+
+
+class BadPhoto(Record):
+    """A photo that was refused, and why."""
+
+    path: str
+    category: str
+    reason: str
+    detail: str
+
+
+class Catalog(Record):
+    """What ingest brought in. The photos themselves stand in manifest.parquet and photos-*.parquet beside it."""
+
+    source: str
+    photos: int = Field(ge=0)
+    side: int = Field(gt=0)
+    counts: tuple[CategoryCount, ...]
+    quarantined: tuple[BadPhoto, ...]
+    shards: tuple[str, ...]
+    digest: Digest
+    """Of the photos' pixels, names and categories: the same photos give the same digest."""
+
+
+class Expectation(Record):
+    """One expectation of the suite, and what came of it."""
+
+    name: str
+    column: str = ""
+    severity: Literal["critical", "warning"]
+    passed: bool
+    observed: str
+    expected: str
+    offenders: tuple[str, ...] = ()
+
+
+class ValidationReport(Record):
+    """What Great Expectations found."""
+
+    passed: bool
+    photos: int
+    expectations: tuple[Expectation, ...]
+    quarantined: tuple[BadPhoto, ...]
+    catalog: Digest
+
+
+class SplitCount(Record):
+    split: Literal["train", "val", "test"]
+    photos: int
+    counts: tuple[CategoryCount, ...]
+
+
+class Dataset(Record):
+    """What prepare packed: <split>-pixels.npy (uint8, (N, C, H, W)), and <split>-index.parquet beside it."""
+
+    image: ImageSpec
+    categories: tuple[str, ...]
+    splits: tuple[SplitCount, ...]
+    catalog: Digest
+    digest: Digest
+    """Of the pixels, the categories and the splits."""
+
+
+# --- train, evaluate, gate ----------------------------------------------------------------------------------------------
+
+
+class Checkpoint(Record):
+    """Weights that were kept: one file of safetensors, which carries its own config."""
+
+    run: Name
+    family: str
+    step: int = Field(ge=0)
+    path: str
+    """Below data/train/."""
+    sha256: Digest
+
+    @property
+    def name(self) -> str:
+        return f"{self.run}@{self.step}"
+
+
+class TrainReport(Record):
+    """What train left behind. The same inputs give the same report."""
+
+    dataset: Digest
+    checkpoints: tuple[Checkpoint, ...]
+
+
+class Tracked(Record):
+    """Where one run was tracked."""
+
+    run: Name
+    mlflow_run: str
+    experiment: str
+
+
+class TrackedRuns(Record):
+    """Which MLflow run belongs to which training: an output of train, since a restored stage runs no code."""
+
+    runs: tuple[Tracked, ...]
+
+
+class Estimate(Record):
+    """A number, its two-sided 95 % interval and the count behind it. A withheld number is None, with the reason in `note`."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(0, ge=0)
+    note: str = ""
+
+
+class Score(Record):
+    """One metric of one checkpoint."""
+
+    metric: str
+    estimate: Estimate
+
+
+class Scorecard(Record):
+    """Everything measured about one checkpoint."""
+
+    checkpoint: Checkpoint
+    scores: tuple[Score, ...]
+
+    def estimate(self, metric: str) -> Estimate | None:
+        return next((score.estimate for score in self.scores if score.metric == metric), None)
+
+
+class EvaluationReport(Record):
+    """What evaluate measured: every checkpoint by the same protocol on the same evidence."""
+
+    dataset: Digest
+    evidence: Digest
+    """Of the held-out photos, the seeds, the extractors and the protocol's settings: equal evidence, comparable scores."""
+    references: tuple[Score, ...]
+    """Baselines and rungs of the ladder, measured in the same run."""
+    scorecards: tuple[Scorecard, ...]
+
+
+class Finding(Record):
+    """One bound of the gate held against one estimate."""
+
+    metric: str
+    bound: str
+    """In words and numbers, with the reference resolved: 'kid <= 1 x kid of a 1-px blur = 0.085'."""
+    limit: float | None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    state: Literal["pass", "reject", "inconclusive"]
+    margin: float | None = None
+    """By how much it holds (positive) or fails (negative)."""
+    would_pass: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.state == "pass"
+
+
+class Judgement(Record):
+    """What the gate says of one checkpoint."""
+
+    checkpoint: Checkpoint
+    findings: tuple[Finding, ...]
+    passed: bool
+    reason: str
+    """One sentence."""
+
+
+class Verdict(Record):
+    """What the gate says of a whole training: which checkpoint goes on, and why, or why none does."""
+
+    passed: bool
+    reason: str
+    primary: str
+    candidate: Checkpoint | None
+    judgements: tuple[Judgement, ...]
+    dataset: Digest
+    evidence: Digest
+    policy: Digest
+
+
+# --- release, serving ---------------------------------------------------------------------------------------------------
+
+
+class Version(Record):
+    """One version of the registered model."""
+
+    model: Name
+    version: int = Field(gt=0)
+    sha256: Digest
+    """Of the weights."""
+    checkpoint: str
+    dataset: Digest
+    passed: bool
+
+
+class Live(Record):
+    """What the running service must serve: written by promote and rollback, followed by the service."""
+
+    epoch: int = Field(gt=0)
+    """Rises by one with every promotion and rollback."""
+    model: Name
+    version: int = Field(gt=0)
+    sha256: Digest
+    weights: str
+    """Absolute path of the weights in the shelf."""
+    card: str
+    """Absolute path of the ServiceCard beside them."""
+
+
+class ServiceCard(Record):
+    """What the service tells of the model it serves (GET /describe)."""
+
+    model: Name
+    version: int
+    sha256: Digest
+    family: str
+    image: ImageSpec
+    categories: tuple[str, ...]
+    dataset: Digest
+    data_version: str
+    """DVC's md5 of the catalogue; empty where it is not under DVC."""
+    git_commit: str
+    run: str
+    scores: tuple[Score, ...]
