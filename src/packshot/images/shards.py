@@ -1,0 +1,96 @@
+"""A packed split of the dataset: `<split>-pixels.npy`, uint8 (N, 3, S, S), and `<split>-index.parquet`, one row a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from packshot.errors import IntegrityError, MissingArtifact
+from packshot.records import write_bytes
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+INDEX = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("category", pa.int64(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+    ]
+)
+"""`id` is the sha256 of the photo's file, `category` its number in Dataset.categories, `group` its near-duplicates' key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split in memory; `images` stays on disk until it is read."""
+
+    images: NDArray[np.uint8]
+    """(N, 3, S, S)."""
+    categories: NDArray[np.int64]
+    """(N,)."""
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def save_split(folder: Path, name: SplitName, split: Split, paths: Sequence[str] = ()) -> None:
+    """Write one split into `folder`, each file all or nothing; `paths` are the photos' names (their ids where left out)."""
+    count = len(split.ids)
+    if not (len(split.images) == len(split.categories) == len(split.groups) == len(paths or split.ids) == count):
+        raise ValueError("images, categories, ids, groups and paths differ in length")
+    if split.images.dtype != np.uint8 or split.images.ndim != 4 or split.images.shape[1] != 3:
+        raise ValueError(f"images are uint8 (N, 3, S, S), not {split.images.dtype} {split.images.shape}")
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(split.images), allow_pickle=False)
+    write_bytes(folder / f"{name}-pixels.npy", buffer.getvalue())
+    columns = [split.ids, split.categories, split.groups, tuple(paths or split.ids)]
+    table = pa.Table.from_arrays(
+        [pa.array(column, type=field.type) for column, field in zip(columns, INDEX, strict=True)], schema=INDEX
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(folder / f"{name}-index.parquet", sink.getvalue())
+
+
+def load_split(folder: Path, name: SplitName) -> Split:
+    """Read back what `save_split` wrote; the pixels are a read-only memory map.
+
+    Raises MissingArtifact where the split was never packed, IntegrityError where its two files do not belong together.
+    """
+    pixels, index = folder / f"{name}-pixels.npy", folder / f"{name}-index.parquet"
+    for path in (pixels, index):
+        if not path.is_file():
+            raise MissingArtifact(
+                "no such file", where=str(path), advice=f"the stage that writes it is '{folder.name}': run it first"
+            )
+    try:
+        images = np.load(pixels, mmap_mode="r", allow_pickle=False)
+        table = pq.read_table(index, schema=INDEX)
+    except (ValueError, EOFError, OSError, pa.ArrowException) as error:
+        raise IntegrityError(
+            f"not a packed split: {error}", where=str(pixels), advice=f"run the stage '{folder.name}' again"
+        ) from error
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) != table.num_rows:
+        raise IntegrityError(
+            f"pixels {images.dtype} {images.shape} do not fit an index of {table.num_rows} rows",
+            where=str(pixels),
+            advice=f"run the stage '{folder.name}' again",
+        )
+    return Split(
+        images=images,
+        categories=table["category"].to_numpy().astype(np.int64),
+        ids=tuple(table["id"].to_pylist()),
+        groups=tuple(table["group"].to_pylist()),
+    )
