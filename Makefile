@@ -1,0 +1,59 @@
+# The verbs. CI runs the same ones and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check serve up clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# No tool reports home, none asks anything.
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+
+# What the servers keep stays inside the project.
+export BENTOML_HOME ?= $(CURDIR)/var/bentoml
+export PREFECT_HOME ?= $(CURDIR)/var/prefect
+
+HOST := 127.0.0.1
+export MLFLOW_PORT ?= 5000
+export PREFECT_PORT ?= 4200
+export SERVICE_PORT ?= 3000
+
+help:  ## What there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## Make .venv from the exact pins of constraints.txt
+
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "packshot needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo "setting up .venv (the downloads are about 3 GB the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt setuptools
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $(READY)
+
+demo: setup  ## The whole lifecycle on the built-in catalogue, to pictures over HTTP
+	@packshot demo
+
+test: setup  ## The whole suite
+	@python -m pytest
+
+check: setup  ## ruff, mypy --strict, import contracts
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+serve: setup  ## The service with the champion
+	@bentoml serve services.generator.service:Generator --host $(HOST) --port $(SERVICE_PORT)
+
+up: setup  ## MLflow, Prefect, a worker and the service together, on 127.0.0.1
+	@honcho start
+
+clean:  ## Remove what the stages and the servers made; photos, params and Git stay
+	rm -rf var data/ingest data/validate data/prepare data/train data/evaluate data/gate .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,193 @@
+"""The command line: every stage and every act is one word. The only place that prints."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from packshot.errors import OutOfResources, PackshotError
+from packshot.layout import Layout
+from packshot.stages import STAGES, run_stage
+
+if TYPE_CHECKING:
+    from packshot.params import Params
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+catalog = typer.Typer(no_args_is_help=True, help="The shop's photos, versioned by DVC.")
+app.add_typer(catalog, name="catalog")
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+"""No tool that packshot starts reports home."""
+
+
+@app.callback()
+def packshot(
+    project: Annotated[Path | None, typer.Option(help="The project's folder; the working directory's by default.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """From a folder of product photos to a reviewed, gated, served image generator.
+
+    The six stages run by `dvc repro`; register, review, promote and rollback change what is served.
+    Exit codes: 0 ok, 2 usage or params, 10 data rejected, 11 training failed, 12 gate refused, 13 review refused,
+    14 promotion lost, 15 bytes changed, 20 unavailable, 22 out of disk or memory, 23 locked, 70 a fault of packshot.
+    """
+    if project is not None:
+        if not project.is_dir():
+            raise typer.BadParameter(f"{project}: no such folder", param_hint="--project")
+        os.chdir(project)
+    logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
+    _settings["debug"] = debug
+
+
+_settings = {"debug": False}
+
+
+def _project() -> tuple[Params, Layout]:
+    from packshot.params import load_params
+
+    layout = Layout.here()
+    return load_params(layout.params), layout
+
+
+def _add_stage(name: str, summary: str) -> None:
+    def run() -> None:
+        params, layout = _project()
+        run_stage(name, params, layout)
+
+    app.command(name, help=summary)(run)
+
+
+for _name, _summary in zip(
+    STAGES,
+    (
+        "Bring the photos in: decode, name the bad ones, write the manifest.",
+        "Hold the catalogue against its expectations; refuse a bad one.",
+        "Split without leaks and pack the pixels for training.",
+        "Train every run of params.yaml, or resume what was interrupted.",
+        "Measure every checkpoint on held-out photos.",
+        "Judge every checkpoint and name the candidate, or say why there is none.",
+    ),
+    strict=True,
+):
+    _add_stage(_name, _summary)
+
+
+@catalog.command("add")
+def catalog_add(
+    folder: Annotated[Path, typer.Argument(help="A tree of category/photo.jpg.")],
+) -> None:
+    """Bring a folder of photos under DVC as data/catalog (data/catalog.dvc)."""
+    from packshot.adapters.versioning import add_catalog
+
+    layout = Layout.here()
+    add_catalog(layout, folder)
+    typer.echo("data/catalog is under DVC: commit data/catalog.dvc, and name it in params.yaml:")
+    typer.echo("  ingest: {source: {kind: folder, path: data/catalog}}")
+
+
+By = Annotated[str, typer.Option(help="Who does it; the login name by default.", envvar="PACKSHOT_BY")]
+
+
+def _login() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+@app.command()
+def register() -> None:
+    """Bring the gate's candidate into the model registry."""
+    from packshot.release.register import register as act
+
+    version = act(*_project())
+    typer.echo(f"{version.model} version {version.version} is the candidate ({version.checkpoint}, sha256 {version.sha256[:12]})")
+
+
+@app.command()
+def review(
+    approve: Annotated[bool | None, typer.Option("--approve/--refuse", help="Say yes or no as a person.")] = None,
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    by: By = "",
+) -> None:
+    """Review the candidate: by the policy of params.yaml, or as a person with --approve or --refuse."""
+    from packshot.release.review import review as act
+
+    params, layout = _project()
+    outcome = act(params, layout, approve=approve, by=by or _login(), reason=reason)
+    typer.echo(f"{outcome.decision} by {outcome.by}: {outcome.reason}")
+
+
+@app.command()
+def promote(by: By = "") -> None:
+    """Make the reviewed candidate the champion; the running service follows."""
+    from packshot.release.promote import promote as act
+
+    params, layout = _project()
+    live = act(params, layout, by=by or _login())
+    typer.echo(f"{live.model} version {live.version} is the champion (epoch {live.epoch}, sha256 {live.sha256[:12]})")
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why.")],
+    by: By = "",
+) -> None:
+    """Put the previous champion back; the running service follows."""
+    from packshot.release.rollback import rollback as act
+
+    live = act(Layout.here(), by=by or _login(), reason=reason)
+    typer.echo(f"{live.model} version {live.version} is the champion again (epoch {live.epoch}, sha256 {live.sha256[:12]})")
+
+
+def main() -> None:
+    """Run the command line; every error of a user's becomes one line and a documented exit code."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for chatty in ("alembic", "mlflow", "great_expectations", "urllib3", "matplotlib", "PIL", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app(standalone_mode=True)
+    except PackshotError as error:
+        _fail(error)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
+            _bug(error)
+        _fail(OutOfResources(error.strerror or "I/O error", where=str(error.filename or ""), advice="make room, then run it again"))
+    except MemoryError:
+        _fail(OutOfResources("out of memory", advice="use a smaller batch or a larger machine, then run it again"))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # the last line of defence: a user never sees a bare traceback
+        _bug(error)
+
+
+def _fail(error: PackshotError) -> None:
+    if _settings["debug"]:
+        logging.getLogger(__name__).exception("the error in full")
+    typer.echo(f"packshot: E{error.exit_code} {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _bug(error: Exception) -> None:
+    if _settings["debug"]:
+        raise error
+    advice = "this is a fault of packshot; run it again with --debug and report what it prints"
+    _fail(PackshotError(f"{type(error).__name__}: {error}", advice=advice))
+
+
+if __name__ == "__main__":
+    main()

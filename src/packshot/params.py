@@ -1,0 +1,122 @@
+"""params.yaml, read once and typed. Each section is declared beside the code that it governs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from packshot.errors import ParamsError
+from packshot.evaluation.gate import GateParams
+from packshot.evaluation.protocol import EvaluateParams
+from packshot.evaluation.review import ReleaseParams
+from packshot.images.split import PrepareParams
+from packshot.records import Record
+from packshot.sources import IngestParams
+from packshot.sources.rules import ValidateParams
+from packshot.training.loop import TrainParams
+
+
+class Params(Record):
+    """All of params.yaml: one section a stage, and one for the release."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    ingest: IngestParams
+    validate_: ValidateParams = Field(alias="validate")
+    prepare: PrepareParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    gate: GateParams
+    release: ReleaseParams
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: 2e-3 is a number, and the same key twice is a mistake."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, object]:
+    seen: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        key = str(loader.construct_object(key_node))
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key '{key}' stands here twice", problem_mark=key_node.start_mark)
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def load_params(path: Path) -> Params:
+    """Read `path`; ParamsError says in plain words which field is wrong and what it may be."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+    except FileNotFoundError:
+        raise ParamsError("no such file", where=str(path), advice="run packshot inside a project") from None
+    except UnicodeDecodeError:
+        raise ParamsError("not UTF-8", where=str(path), advice="save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f"{path.name}, line {error.problem_mark.line + 1}" if error.problem_mark else path.name
+        raise ParamsError(f"not YAML: {error.problem}", where=line, advice="mend that line") from None
+    if not isinstance(content, dict):
+        raise ParamsError("holds no sections", where=path.name, advice=f"it needs {', '.join(_fields(Params))}")
+    try:
+        return Params.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
+        raise ParamsError("\n  ".join(["does not say what it must:", *faults]), where="", advice=f"mend {path.name}") from None
+
+
+def _tell(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """One line for one fault: `train.steps: no such field; there are ...`."""
+    if kind == "extra_forbidden":
+        owner = _owner(Params, place[:-1])
+        known = f"; there are {', '.join(_fields(owner))}" if owner else ""
+        return f"{_dotted(place)}: no such field{known}"
+    if kind == "missing":
+        return f"{_dotted(place)}: is missing"
+    return f"{_dotted(place)}: {message.removeprefix('Value error, ')}"
+
+
+def _dotted(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place)) or "the file"
+
+
+def _fields(owner: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in owner.model_fields.items()]
+
+
+def _owner(kind: Any, place: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The record that stands at `place` below the type `kind`: what pydantic's location names."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in {Union, type(int | str)}:
+        members = [member for member in get_args(kind) if member is not type(None)]
+        tagged = [member for member in members if place and place[0] in _tags(member)]
+        if tagged:
+            return _owner(tagged[0], place[1:])
+        return next((found for member in members if (found := _owner(member, place))), None)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not place:
+            return kind
+        for name, field in kind.model_fields.items():
+            if place[0] in {name, field.alias}:
+                return _owner(field.annotation, place[1:])
+        return None
+    if place and isinstance(place[0], int) and get_args(kind):
+        return _owner(get_args(kind)[0], place[1:])
+    if place and get_origin(kind) is dict:
+        return _owner(get_args(kind)[1], place[1:])
+    return None
+
+
+def _tags(member: Any) -> set[object]:
+    """The literals by which a discriminated union picks `member`."""
+    if not (isinstance(member, type) and issubclass(member, BaseModel)):
+        return set()
+    return {value for field in member.model_fields.values() for value in get_args(field.annotation) if isinstance(value, str)}
