@@ -152,6 +152,22 @@ def rollback(
     typer.echo(f"{live.model} version {live.version} is the champion again (epoch {live.epoch}, sha256 {live.sha256[:12]})")
 
 
+@app.command()
+def demo(by: By = "") -> None:
+    """Run the whole lifecycle once, ask the service for pictures, and stop what was started."""
+    from packshot.release.demo import demo as act
+
+    tour = act(*_project(), by=by or _login())
+    typer.echo("")
+    typer.echo(f"  {tour.verdict}")
+    typer.echo(f"  pictures   {tour.sheet} ({tour.pictures} asked for over HTTP)")
+    typer.echo(f"  report     {tour.report}")
+    typer.echo(f"  photos     {tour.validation}")
+    typer.echo(f"  registry   {tour.model} version {tour.version}: make up, then http://127.0.0.1:5000/#/models/{tour.model}")
+    typer.echo("  service    make serve, then http://127.0.0.1:3000")
+    typer.echo("  roll back  packshot rollback --reason '...'")
+
+
 def main() -> None:
     """Run the command line; every error of a user's becomes one line and a documented exit code."""
     for name, value in QUIET.items():

@@ -1,0 +1,152 @@
+"""The demo: from the catalogue to pictures over HTTP, with nothing left running."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from packshot.adapters.versioning import repro
+from packshot.errors import IntegrityError, Unavailable
+from packshot.images.sheet import contact_sheet, encode_png
+from packshot.layout import Layout
+from packshot.params import Params
+from packshot.records import Record, Verdict, write_bytes
+from packshot.release.promote import promote
+from packshot.release.register import register
+from packshot.release.review import review
+
+PICTURES_EACH = 8
+START_SECONDS = 120
+
+log = logging.getLogger(__name__)
+
+
+class Tour(Record):
+    """Where the demo left what there is to see."""
+
+    sheet: str
+    report: str
+    validation: str
+    model: str
+    version: int = Field(gt=0)
+    pictures: int
+    verdict: str
+
+
+def demo(params: Params, layout: Layout, *, by: str) -> Tour:
+    """Run the six stages, release the winner, ask the service for pictures, and stop it.
+
+    Raises GateRefused where no checkpoint passes. A second run repeats only what has changed.
+    """
+    repro(layout, on_line=log.info)
+    verdict = Verdict.read(layout.stage("gate") / "verdict.json")
+    log.info("the gate: %s", verdict.reason)
+    register(params, layout)
+    review(params, layout, by=by)
+    live = promote(params, layout, by=by)
+    log.info("%s version %d is the champion", live.model, live.version)
+    with service(layout) as url:
+        log.info("the service answers at %s", url)
+        described = json.loads(_ask(f"{url}/describe"))
+        pictures, labels = [], []
+        for category in described["categories"]:
+            body = {"category": category, "count": PICTURES_EACH, "seed": params.seed, "format": "png"}
+            answer = json.loads(_ask(f"{url}/generate", body, expect=live.sha256))
+            pictures += [_decode(item["data"]) for item in answer["images"]]
+            labels += [category] + [""] * (PICTURES_EACH - 1)
+    sheet = layout.var / "demo" / "pictures.png"
+    write_bytes(sheet, encode_png(contact_sheet(np.stack(pictures), columns=PICTURES_EACH, labels=labels, scale=2)))
+    return Tour(
+        sheet=str(sheet),
+        report=str(layout.stage("gate") / "report.html"),
+        validation=str(layout.stage("validate") / "report.html"),
+        model=live.model,
+        version=live.version,
+        pictures=len(pictures),
+        verdict=verdict.reason,
+    )
+
+
+@contextmanager
+def service(layout: Layout) -> Iterator[str]:
+    """Start the service on a free loopback port, give its address once it is ready, and stop its whole group at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    record = layout.var / "demo" / "service.log"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "serve", "services.generator.service:Generator", "--host", "127.0.0.1"]
+    environment = {**os.environ, "BENTOML_HOME": str(layout.bento_home), "PACKSHOT_LIVE": str(layout.live)}
+    with record.open("wb") as sink:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=layout.root, env=environment, stdout=sink, stderr=sink, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await_ready(process, url, record)
+        yield url
+    finally:
+        _stop(process)
+
+
+def _await_ready(process: subprocess.Popen[bytes], url: str, record: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            _ask(f"{url}/readyz")
+        except Unavailable:
+            time.sleep(0.3)
+        else:
+            return
+    raise Unavailable("the service does not become ready", where=str(record), advice="read its log")
+
+
+def _ask(url: str, body: dict[str, object] | None = None, *, expect: str = "") -> bytes:
+    request = urllib.request.Request(  # noqa: S310  an address of our own
+        url, data=json.dumps(body).encode() if body else None, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            if expect and answer.headers["X-Packshot-Digest"] != expect:
+                raise IntegrityError("the service answers with other weights", where=url, advice="promote again")
+            content: bytes = answer.read()
+            return content
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        raise Unavailable(f"the service does not answer: {error}", where=url, advice="see var/demo/service.log") from None
+
+
+def _decode(data: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to end; end it if it does not."""
+    for sign, patience in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0)):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(patience)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        else:
+            return
