@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,15 +19,23 @@ Terms = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of real photos: images float32 in [-1, 1], (N, C, H, W); categories int64, (N,)."""
+    """Training photos: images float32 in [-1, 1], (N, C, H, W); categories int64, (N,).
+
+    `rows` (int64, (N,)) says which training photos they are and `flipped` (bool, (N,)) which of them are mirrored.
+    """
 
     images: Tensor
     categories: Tensor
+    rows: Tensor
+    flipped: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """How one optimiser moves its parameters; the rate warms up, then follows a half cosine down to `final_share`."""
+    """How one optimiser moves its parameters; the rate warms up, then follows a half cosine down to `final_share`.
+
+    The warm-up takes a tenth of the phase's steps at most, so that short runs learn too.
+    """
 
     learning_rate: float
     betas: tuple[float, float]
@@ -57,7 +65,22 @@ class Phase:
     every: int = 1
     batch_size: int | None = None
     averaged: tuple[nn.Module, ...] = field(default=())
-    """The parts whose moving average is what gets deployed."""
+    """The parts whose moving average is what gets deployed; they take it over themselves once the phase is through."""
+    half_life: float = 10_000.0
+    """Of the average, in images; 5 % of the images that the phase has seen while that is less (Karras et al. 2020, section B)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Something computed in closed form from every training photo, once its share `at` of the run's steps is reached.
+
+    `run` gets every training photo, unflipped first and then flipped where the run flips, in order and in bounded batches. A resumed
+    run repeats the fits that lie behind it, so they may rest only on parts that no longer move.
+    """
+
+    name: str
+    run: Callable[[Callable[[], Iterator[Batch]]], None]
+    at: float
 
 
 class ImageModel(nn.Module, ABC):
@@ -66,10 +89,21 @@ class ImageModel(nn.Module, ABC):
     image: ImageSpec
     categories: tuple[str, ...]
     config: ModelConfig
+    deployed: ClassVar[tuple[str, ...]]
+    """The children that sampling and reconstructing need: what the weights hold."""
+    matures: float = 0.0
+    """The share of a run's steps from which on samples mean something; no weights are kept before."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """The turns of one training step, in order."""
+
+    def fits(self) -> tuple[Fit, ...]:
+        """What is computed from the training photos during a run rather than learnt; nothing by default."""
+        return ()
+
+    def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:  # noqa: B027 - most families have nothing left to fit
+        """Fit in closed form what is deployed but not trained, before weights are kept or pictures drawn."""
 
     @abstractmethod
     def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
