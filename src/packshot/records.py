@@ -230,6 +230,8 @@ class Scorecard(Record):
 
     checkpoint: Checkpoint
     scores: tuple[Score, ...]
+    reconstruction: Literal["encoded", "searched"] = "encoded"
+    """How it draws a photo again: PSNR after a search through latents says how much it covers, not how well it draws."""
 
     def estimate(self, metric: str) -> Estimate | None:
         return next((score.estimate for score in self.scores if score.metric == metric), None)

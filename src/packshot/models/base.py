@@ -89,6 +89,10 @@ class ImageModel(nn.Module, ABC):
     image: ImageSpec
     categories: tuple[str, ...]
     config: ModelConfig
+    latent_size: int
+    """How many numbers a picture is told in: PCA with as many is what its reconstructions must stand beside."""
+    encodes: bool
+    """Whether `reconstruct` encodes a photo; False where it searches for it, which is costly and says less."""
     deployed: ClassVar[tuple[str, ...]]
     """The children that sampling and reconstructing need: what the weights hold."""
     matures: float = 0.0
