@@ -74,8 +74,8 @@ class Phase:
 class Fit:
     """Something computed in closed form from every training photo, once its share `at` of the run's steps is reached.
 
-    `run` gets every training photo, unflipped first and then flipped where the run flips, in order and in bounded batches. A resumed
-    run repeats the fits that lie behind it, so they may rest only on parts that no longer move.
+    `run` gets the photos in order and in bounded batches, unflipped first and then flipped where the run flips. A resumed run repeats
+    the fits that lie behind it, so they may rest only on parts that no longer move.
     """
 
     name: str
@@ -106,7 +106,7 @@ class ImageModel(nn.Module, ABC):
         """What is computed from the training photos during a run rather than learnt; nothing by default."""
         return ()
 
-    def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:  # noqa: B027 - most families have nothing left to fit
+    def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
         """Fit in closed form what is deployed but not trained, before weights are kept or pictures drawn."""
 
     @abstractmethod

@@ -1,0 +1,43 @@
+"""The adversarial losses, shared by the GAN and by the polish of the VAE's decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot, softplus
+
+from packshot.models.blocks import Critic
+
+
+def relativistic_loss(wanted: Tensor, unwanted: Tensor) -> Tensor:
+    """The mean of softplus(unwanted - wanted) over pairs of scores, (N,) each.
+
+    The relativistic pairing GAN (Jolicoeur-Martineau 2019; Huang et al. 2024, equation 2). The critic wants its scores of real
+    photos above those of drawn ones; the generator wants the opposite.
+    """
+    return softplus(unwanted - wanted).mean()
+
+
+def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor) -> Tensor:
+    """Half the critic's mean squared gradient norm at `images`: R1 on photos, R2 on drawn pictures (Mescheder et al. 2018)."""
+    images = images.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(images, categories).sum(), images, create_graph=True)
+    return slope.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def translate(images: Tensor, chance: float) -> Tensor:
+    """Shift each picture, with probability `chance`, by up to an eighth of its side along both axes; the border is repeated.
+
+    Differentiable augmentation (Zhao et al. 2020, Karras et al. 2020a). The shift is a product with selection matrices, whose
+    gradients are products again: deterministic on every device, and twice differentiable.
+    """
+    if not chance:
+        return images
+    count, side = len(images), images.shape[-1]
+    reach = side // 8
+    shifts = torch.randint(-reach, reach + 1, (2, count, 1), device=images.device)
+    shifts = shifts * (torch.rand(count, 1, device=images.device) < chance)
+    sources = (torch.arange(side, device=images.device) + shifts).clamp(0, side - 1)
+    rows, columns = one_hot(sources, side).to(images.dtype)[:, :, None]
+    shifted: Tensor = rows @ images @ columns.transpose(-1, -2)
+    return shifted

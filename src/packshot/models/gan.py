@@ -1,0 +1,182 @@
+"""A convolutional GAN conditional on the category: a DCGAN's shape (Radford et al. 2016) under a modern loss.
+
+Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long live the GAN!").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.base import Batch, ImageModel, ModelConfig, Optimizer, Phase, Terms, seeded_normal
+from packshot.models.blocks import Critic, Decoder, widths
+from packshot.records import ImageSpec, Record
+
+CHUNK = 64
+"""Pictures whose latents are searched at once."""
+
+
+class Search(Record):
+    """How a photo's latent is searched: the protocol is part of the model, since more search always finds more."""
+
+    steps: int = Field(100, ge=1, le=10_000)
+    restarts: int = Field(1, ge=1, le=16)
+    candidates: int = Field(640, ge=1, le=100_000)
+    """Random latents whose 8 x 8 thumbnails are compared for the first guess of each restart."""
+    learning_rate: float = Field(0.05, gt=0)
+    warmup_steps: int = Field(20, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class Config(ModelConfig):
+    """`model:` of a run with `family: gan`."""
+
+    family: Literal["gan"] = "gan"
+    latent: int = Field(128, ge=2, le=1024)
+    width: int = Field(36, ge=4, le=512)
+    """Channels of both networks' finest grid; four times as many at 4 x 4."""
+    learning_rate: float = Field(1e-3, gt=0)
+    final_share: float = Field(0.05, ge=0, le=1)
+    """What the cosine leaves of the learning rate."""
+    penalty: float = Field(0.02, ge=0)
+    """Gamma of R1 and R2."""
+    penalty_every: int = Field(16, ge=1)
+    translation: float = Field(0.5, ge=0, le=1)
+    """How often a picture is shifted before the critic sees it."""
+    half_life: float = Field(10_000, gt=0)
+    """Of the generator's moving average, in images."""
+    search: Search = Search()
+
+    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> GAN:
+        return GAN(self, image, categories)
+
+
+class Generator(nn.Module):
+    """Latents and categories to pictures."""
+
+    def __init__(self, config: Config, image: ImageSpec, categories: int) -> None:
+        super().__init__()
+        levels = widths(image, config.width, 4 * config.width)
+        self.category = nn.Embedding(categories, config.latent)
+        self.draw = Decoder(image, (*reversed(levels), max(config.width // 2, 4)), 2 * config.latent)
+
+    def forward(self, latents: Tensor, categories: Tensor) -> Tensor:
+        pictures: Tensor = self.draw(torch.cat((latents, self.category(categories)), dim=1))
+        return pictures
+
+
+class GAN(ImageModel):
+    """A generator; and a critic, which stays at home."""
+
+    deployed: ClassVar[tuple[str, ...]] = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config, self.image, self.categories = config, image, categories
+        self.generator = Generator(config, image, len(categories))
+        self.critic = Critic(image, len(categories), config.width)
+
+    def phases(self) -> tuple[Phase, ...]:
+        config = self.config
+        adam = Optimizer(config.learning_rate, (0.0, 0.99), final_share=config.final_share)
+        return (
+            Phase("critic", (self.critic,), self.critic_loss, adam),
+            Phase("penalty", (self.critic,), self.penalty, adam, shares="critic", every=config.penalty_every),
+            Phase(
+                "generator",
+                (self.generator,),
+                self.generator_loss,
+                adam,
+                averaged=(self.generator,),
+                half_life=config.half_life,
+            ),
+        )
+
+    def _draw(self, batch: Batch) -> Tensor:
+        latents = torch.randn(len(batch.categories), self.config.latent, device=batch.categories.device)
+        pictures: Tensor = self.generator(latents, batch.categories)
+        return pictures
+
+    def critic_loss(self, batch: Batch) -> Terms:
+        chance = self.config.translation
+        with torch.no_grad():
+            drawn = translate(self._draw(batch), chance)
+        real = self.critic(translate(batch.images, chance), batch.categories)
+        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories))}
+
+    def penalty(self, batch: Batch) -> Terms:
+        chance, weight = self.config.translation, self.config.penalty * self.config.penalty_every
+        with torch.no_grad():
+            drawn = translate(self._draw(batch), chance)
+        return {
+            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), batch.categories),
+            "r2": weight * gradient_penalty(self.critic, drawn, batch.categories),
+        }
+
+    def generator_loss(self, batch: Batch) -> Terms:
+        chance = self.config.translation
+        with torch.no_grad():
+            real = self.critic(translate(batch.images, chance), batch.categories)
+        drawn = self.critic(translate(self._draw(batch), chance), batch.categories)
+        return {"relativistic": relativistic_loss(drawn, real)}
+
+    @torch.no_grad()
+    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+        latents = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
+        pictures: Tensor = self.generator(latents, categories)
+        return pictures
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
+        """Search the latent whose picture is nearest to each photo, by the protocol in the config.
+
+        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of a category
+        are then drawn once.
+        """
+        search = self.config.search
+        best = torch.empty_like(images)
+        errors = torch.full((len(images),), math.inf, device=images.device)
+        for restart in range(search.restarts):
+            rng = torch.Generator().manual_seed(search.seed + restart)
+            candidates = torch.randn(search.candidates, self.config.latent, generator=rng).to(images.device)
+            guesses = self._guess(images, categories, candidates)
+            for rows in torch.split(torch.arange(len(images), device=images.device), CHUNK):
+                found = self._descend(guesses[rows], images[rows], categories[rows])
+                error = (found - images[rows]).square().mean(dim=(1, 2, 3))
+                better = rows[error < errors[rows]]
+                best[better], errors[rows] = found[error < errors[rows]], torch.minimum(error, errors[rows])
+        return best
+
+    def _guess(self, images: Tensor, categories: Tensor, candidates: Tensor) -> Tensor:
+        """The candidate whose thumbnail is nearest to each photo's, among the pictures of the photo's category."""
+        guesses = candidates.new_empty(len(images), candidates.shape[1])
+        for category in torch.unique(categories):
+            mine = categories == category
+            drawn = [self.generator(part, category.expand(len(part))) for part in torch.split(candidates, CHUNK)]
+            thumbnails = torch.cat([adaptive_avg_pool2d(part, 8).flatten(1) for part in drawn])
+            distances = torch.cdist(adaptive_avg_pool2d(images[mine], 8).flatten(1), thumbnails)
+            guesses[mine] = candidates[distances.argmin(dim=1)]
+        return guesses
+
+    def _descend(self, latents: Tensor, images: Tensor, categories: Tensor) -> Tensor:
+        """The pictures at the end of Adam's way down from `latents`: a warm-up, then a half cosine to nothing."""
+        search = self.config.search
+        latents = latents.clone().requires_grad_()
+        adam = torch.optim.Adam([latents], lr=search.learning_rate)
+        for step in range(search.steps):
+            share = min(1.0, (step + 1) / max(1, search.warmup_steps)) * (1 + math.cos(math.pi * step / search.steps)) / 2
+            adam.param_groups[0]["lr"] = search.learning_rate * share
+            with torch.enable_grad():
+                errors = (self.generator(latents, categories) - images).square().mean(dim=(1, 2, 3))
+                (latents.grad,) = torch.autograd.grad(errors.sum(), latents)
+            adam.step()
+        found: Tensor = self.generator(latents.detach(), categories)
+        return found

@@ -1,0 +1,273 @@
+"""A convolutional VAE with a calibrated decoder, an adversarial polish and a prior fitted after it.
+
+sigma-VAE: Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.base import Batch, Fit, ImageModel, ModelConfig, Optimizer, Phase, Terms, seeded_normal
+from packshot.models.blocks import Critic, Decoder, Encoder, widths
+from packshot.models.flow import LatentFlow
+from packshot.models.gaussians import ClassGaussians
+from packshot.records import ImageSpec, Record
+
+
+class Polish(Record):
+    """The decoder trained on against a critic with the encoder frozen: sharper pictures for a little PSNR (a VAE-GAN's decoder)."""
+
+    share: float = Field(50, gt=0)
+    """Of the run's steps, in proportion to the other shares."""
+    weight: float = Field(0.05, gt=0)
+    """Of the adversarial term, beside half the logarithm of the mean squared error."""
+    learning_rate: float = Field(5e-4, gt=0)
+    critic_learning_rate: float = Field(1e-3, gt=0)
+    critic_width: int = Field(32, ge=4, le=512)
+    penalty: float = Field(0.02, ge=0)
+    penalty_every: int = Field(16, ge=1)
+    translation: float = Field(0.5, ge=0, le=1)
+
+
+class FlowPrior(Record):
+    """A latent flow that knows the category."""
+
+    kind: Literal["flow"] = "flow"
+    share: float = Field(120, gt=0)
+    """Of the run's steps, in proportion to the other shares."""
+    width: int = Field(384, ge=8, le=4096)
+    blocks: int = Field(4, ge=1, le=64)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(256, ge=1)
+    drop: float = Field(0.1, ge=0, lt=1)
+    """How often the category is forgotten in training, which makes guidance possible."""
+    steps: int = Field(25, ge=1, le=1000)
+    """Of Euler, for each picture drawn."""
+    guidance: float = Field(2.0, ge=0, le=10)
+
+
+class GaussianPrior(Record):
+    """One Gaussian for each category: no training."""
+
+    kind: Literal["class_gaussians"] = "class_gaussians"
+    spread: float = Field(0.7, gt=0, le=1)
+    """Times the fitted deviation."""
+
+
+class Config(ModelConfig):
+    """`model:` of a run with `family: vae`."""
+
+    family: Literal["vae"] = "vae"
+    latent: int = Field(64, ge=2, le=1024)
+    width: int = Field(16, ge=4, le=512)
+    """Channels of the decoder's finest grid; eight times as many at 4 x 4."""
+    share: float = Field(141, gt=0)
+    """The autoencoder's part of the run's steps, in proportion to the other shares."""
+    learning_rate: float = Field(2e-3, gt=0)
+    polish: Polish | None = Polish()
+    prior: Annotated[FlowPrior | GaussianPrior, Field(discriminator="kind")] = FlowPrior()
+
+    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> VAE:
+        return VAE(self, image, categories)
+
+
+class VAE(ImageModel):
+    """An encoder, a decoder and the prior that is deployed. It never samples from N(0, I)."""
+
+    deployed: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
+    config: Config
+
+    def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config, self.image, self.categories = config, image, categories
+        levels = widths(image, 2 * config.width, 8 * config.width)
+        self.encoder = Encoder(image, levels, 2 * config.latent)
+        self.decoder = Decoder(image, (*reversed(levels), config.width), config.latent)
+        self.prior: LatentFlow | ClassGaussians
+        if isinstance(config.prior, FlowPrior):
+            self.prior = LatentFlow(config.latent, len(categories), width=config.prior.width, blocks=config.prior.blocks)
+        else:
+            self.prior = ClassGaussians(config.latent, len(categories))
+        if config.polish:
+            self.critic = Critic(image, len(categories), config.polish.critic_width)
+        # Where the autoencoder and the polish stop, as shares of the run.
+        polish = config.polish.share if config.polish else 0.0
+        prior = config.prior.share if isinstance(config.prior, FlowPrior) else 0.0
+        total = config.share + polish + prior
+        self.coded, self.polished = config.share / total, (config.share + polish) / total
+        self.matures = self.polished if prior else 0.0
+        self.posteriors: tuple[Tensor, Tensor] | None = None
+        """Mean and log variance of every training photo's posterior, unflipped then flipped, while the flow learns from them."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        config = self.config
+        adamw = Optimizer(
+            config.learning_rate, (0.9, 0.99), weight_decay=1e-4, warmup_steps=100, final_share=0.05, clip_norm=1.0, kind="adamw"
+        )
+        both = (self.encoder, self.decoder)
+        phases = [Phase("autoencoder", both, self.elbo, adamw, stop=self.coded, averaged=both)]
+        if polish := config.polish:
+            against, towards = Optimizer(polish.critic_learning_rate, (0.0, 0.99)), Optimizer(polish.learning_rate, (0.0, 0.99))
+            start, stop = self.coded, self.polished
+            phases += [
+                Phase("critic", (self.critic,), self.critic_loss, against, start=start, stop=stop),
+                Phase(
+                    "penalty",
+                    (self.critic,),
+                    self.penalty,
+                    against,
+                    shares="critic",
+                    start=start,
+                    stop=stop,
+                    every=polish.penalty_every,
+                ),
+                Phase("polish", (self.decoder,), self.polish_loss, towards, start=start, stop=stop, averaged=(self.decoder,)),
+            ]
+        if isinstance(prior := config.prior, FlowPrior):
+            adamw = Optimizer(prior.learning_rate, (0.9, 0.99), warmup_steps=100, final_share=0.05, clip_norm=1.0, kind="adamw")
+            phases.append(
+                Phase(
+                    "flow",
+                    (self.prior,),
+                    self.flow_loss,
+                    adamw,
+                    start=self.polished,
+                    batch_size=prior.batch_size,
+                    averaged=(self.prior,),
+                    half_life=90_000,
+                )
+            )
+        return tuple(phases)
+
+    # --- the autoencoder
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, (N, latent) each."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance.clamp(-12, 6)
+
+    def elbo(self, batch: Batch) -> Terms:
+        """Half ln MSE, the pictures' code length at the best shared sigma, and KL, both for each number of a picture."""
+        mean, log_variance = self.encode(batch.images)
+        again = self.decoder(posterior_sample(mean, log_variance))
+        return {
+            "reconstruction": calibrated_error(again, batch.images),
+            "kl": kl_divergence(mean, log_variance).mean() / batch.images[0].numel(),
+        }
+
+    # --- the polish
+
+    def _redraw(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            latents = posterior_sample(*self.encode(batch.images))
+        again: Tensor = self.decoder(latents)
+        return again
+
+    @property
+    def _polish(self) -> Polish:
+        assert self.config.polish is not None, "a polish phase without a polish"  # noqa: S101 - phases() makes none
+        return self.config.polish
+
+    def critic_loss(self, batch: Batch) -> Terms:
+        chance = self._polish.translation
+        with torch.no_grad():
+            drawn = translate(self._redraw(batch), chance)
+        real = self.critic(translate(batch.images, chance), batch.categories)
+        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories))}
+
+    def penalty(self, batch: Batch) -> Terms:
+        chance, weight = self._polish.translation, self._polish.penalty * self._polish.penalty_every
+        with torch.no_grad():
+            drawn = translate(self._redraw(batch), chance)
+        return {
+            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), batch.categories),
+            "r2": weight * gradient_penalty(self.critic, drawn, batch.categories),
+        }
+
+    def polish_loss(self, batch: Batch) -> Terms:
+        again, chance = self._redraw(batch), self._polish.translation
+        with torch.no_grad():
+            real = self.critic(translate(batch.images, chance), batch.categories)
+        drawn = self.critic(translate(again, chance), batch.categories)
+        return {
+            "reconstruction": calibrated_error(again, batch.images),
+            "relativistic": self._polish.weight * relativistic_loss(drawn, real),
+        }
+
+    # --- the prior
+
+    def fits(self) -> tuple[Fit, ...]:
+        return (Fit("posteriors", self._keep_posteriors, at=self.polished),) if isinstance(self.prior, LatentFlow) else ()
+
+    @torch.no_grad()
+    def _posteriors(self, photos: Callable[[], Iterator[Batch]]) -> tuple[Tensor, Tensor, Tensor]:
+        parts = [(*self.encode(batch.images), batch.categories) for batch in photos()]
+        means, log_variances, categories = (torch.cat(column) for column in zip(*parts, strict=True))
+        return means, log_variances, categories
+
+    def _keep_posteriors(self, photos: Callable[[], Iterator[Batch]]) -> None:
+        means, log_variances, _ = self._posteriors(photos)
+        self.posteriors = (means, log_variances)
+        if isinstance(self.prior, LatentFlow):
+            # The law of total variance, over photos and within each posterior.
+            self.prior.standardise(means.mean(dim=0), means.var(dim=0, correction=0) + log_variances.exp().mean(dim=0))
+
+    def flow_loss(self, batch: Batch) -> Terms:
+        assert isinstance(self.prior, LatentFlow)  # noqa: S101 - phases() makes no such phase otherwise
+        assert isinstance(self.config.prior, FlowPrior)  # noqa: S101
+        assert self.posteriors is not None, "the fit of the posteriors comes first"  # noqa: S101
+        means, log_variances = self.posteriors
+        half = len(means) // 2
+        rows = batch.rows + batch.flipped * half
+        latents = posterior_sample(means[rows], log_variances[rows])
+        return {"velocity": self.prior.loss(latents, batch.categories, drop=self.config.prior.drop)}
+
+    def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
+        """Fit the class Gaussians, where they are the prior."""
+        if isinstance(self.prior, ClassGaussians):
+            means, log_variances, categories = self._posteriors(photos)
+            self.prior.fit(means, log_variances.exp(), categories)
+
+    # --- what it is for
+
+    @torch.no_grad()
+    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+        noise = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
+        settings = self.config.prior
+        if isinstance(self.prior, LatentFlow) and isinstance(settings, FlowPrior):
+            latents = self.prior.transport(noise, categories, steps=settings.steps, guidance=settings.guidance)
+        elif isinstance(self.prior, ClassGaussians) and isinstance(settings, GaussianPrior):
+            latents = self.prior.draw(noise, categories, spread=settings.spread)
+        pictures: Tensor = self.decoder(latents)
+        return pictures
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
+        """Decode the posterior's mean; the category is not needed."""
+        again: Tensor = self.decoder(self.encode(images)[0])
+        return again
+
+
+def posterior_sample(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """A sample of N(mean, exp(log_variance)), by reparameterisation (Kingma and Welling 2014)."""
+    return mean + torch.randn_like(mean) * (log_variance / 2).exp()
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, (N,) (Kingma and Welling 2014, appendix B)."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
+
+
+def calibrated_error(drawn: Tensor, images: Tensor) -> Tensor:
+    """Half the logarithm of the batch's mean squared error.
+
+    Up to a constant it is the negative log likelihood of one number of a picture under a Gaussian whose variance, shared by the
+    batch, is the best one: the mean squared error itself (Rybkin et al. 2021, section 4.2).
+    """
+    return (drawn - images).square().mean().clamp_min(1e-8).log() / 2
