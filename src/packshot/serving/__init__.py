@@ -1,1 +1,1 @@
-"""."""
+"""From weights to pictures over HTTP. It sees weights and pixels, never params, stages or MLflow."""

@@ -1,0 +1,1 @@
+"""What packshot offers over a network."""

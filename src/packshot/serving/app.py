@@ -1,0 +1,251 @@
+"""The service's own routes: POST /generate, POST /reconstruct, GET /describe, /readyz, /metrics and / (a page to look at)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from packshot.images.decode import PictureError, decode
+from packshot.images.resize import fit_square
+from packshot.records import ServiceCard
+from packshot.serving.batching import Batcher, Closed, QueueFull, Work
+from packshot.serving.bodies import check_type, read_body, wait_for_leave
+from packshot.serving.encoding import ENCODINGS, Pixels, encode
+from packshot.serving.engine import Photo, Wish
+from packshot.serving.follow import Follower, Serving
+from packshot.serving.front import CLIENT_LEFT, REQUEST_ID, SERVING
+from packshot.serving.marks import Mark
+from packshot.serving.metrics import Metrics
+from packshot.serving.page import Page
+from packshot.serving.problems import Problem, invalid, quoted, too_late, unavailable
+from packshot.serving.requests import (
+    Format,
+    check_category,
+    check_work,
+    parse_generate,
+    parse_reconstruct,
+    picture_seeds,
+)
+
+JSON_BYTES = 64 * 1024
+PHOTO_BYTES = 8 * 1024 * 1024
+WAITING_PICTURES = 256
+UPLOADS = 4
+"""How many photos may be on their way in at once."""
+DEADLINE_SECONDS = 30.0
+PAPER = (255, 255, 255)
+"""What lies under a photo's transparency and beside one that is not square."""
+DRAWN_SEEDS = 2**53
+"""Seeds that the service draws stay below: every JSON reader, a browser's too, keeps them exact."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One picture of an answer."""
+
+    seed: int | None
+    content: bytes
+
+
+class Description(ServiceCard):
+    """GET /describe: the card of the model that is served, and the epoch of its promotion."""
+
+    epoch: int
+
+
+class Application:
+    """The routes, and the threads behind them: one that draws, two that encode, one that decodes."""
+
+    def __init__(self, follower: Follower, page: Page, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._follower, self._page, self._deadline = follower, page, deadline_seconds
+        self._batcher = Batcher(capacity=WAITING_PICTURES)
+        self._encoders = ThreadPoolExecutor(2, "packshot-encode")
+        self._decoder = ThreadPoolExecutor(1, "packshot-decode")
+        self._uploads = 0
+        self.metrics = Metrics(follower, lambda: self._batcher.waiting)
+        routes = [
+            Route("/", self._index, methods=["GET"]),
+            Route("/generate", self._generate, methods=["POST"]),
+            Route("/reconstruct", self._reconstruct, methods=["POST"]),
+            Route("/describe", self._describe, methods=["GET"]),
+            Route("/readyz", self._ready, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
+        ]
+        handlers = dict.fromkeys((Problem, HTTPException, ClientDisconnect, Exception), _answer_error)
+        self.routes = Starlette(routes=routes, exception_handlers=handlers)
+        self.routes.router.redirect_slashes = False
+
+    def close(self) -> None:
+        """Stop the threads; whoever still waits is told to come back."""
+        self._batcher.close()
+        self._encoders.shutdown()
+        self._decoder.shutdown()
+
+    async def _generate(self, request: Request) -> Response:
+        check_type(request, ["application/json"])
+        asked = parse_generate(await read_body(request, JSON_BYTES))
+        serving = self._serving(request)
+        card = serving.engine.card
+        category = check_category(asked.category, card.categories)
+        check_work(asked.count, card.image)
+        seeds = picture_seeds(secrets.randbelow(DRAWN_SEEDS) if asked.seed is None else asked.seed, asked.count)
+        pictures = await self._draw(request, serving.engine.drawing, [Wish(category, seed) for seed in seeds])
+        drawn = await self._encode(serving, pictures, seeds, asked.format)
+        self.metrics.count_pictures("generate", len(drawn))
+        return _answer_pictures(request, serving, asked.category, asked.format, drawn)
+
+    async def _reconstruct(self, request: Request) -> Response:
+        check_type(request, [encoding.media_type for encoding in ENCODINGS.values()])
+        asked = parse_reconstruct(request.query_params)
+        serving = self._serving(request)
+        card = serving.engine.card
+        category = check_category(asked.category, card.categories)
+        if self._uploads >= UPLOADS:
+            raise unavailable("too many photos are on their way in", retry_seconds=1)
+        self._uploads += 1
+        try:
+            content = await read_body(request, PHOTO_BYTES)
+            pixels = await _in(self._decoder, partial(_read_photo, content, card.image.size))
+        finally:
+            self._uploads -= 1
+        pictures = await self._draw(request, serving.engine.redrawing, [Photo(pixels, category)])
+        drawn = await self._encode(serving, pictures, [None], asked.format)
+        self.metrics.count_pictures("reconstruct", 1)
+        return _answer_pictures(request, serving, asked.category, asked.format, drawn)
+
+    async def _describe(self, request: Request) -> Response:
+        serving = self._serving(request)
+        card = serving.engine.card
+        fields = {name: getattr(card, name) for name in ServiceCard.model_fields}
+        return _json(Description(**fields, epoch=serving.live.epoch).model_dump(mode="json"))
+
+    async def _ready(self, request: Request) -> Response:
+        now, failure = self._follower.current, self._follower.failure
+        state: dict[str, object] = {"status": "ready" if now else "no model"}
+        if now:
+            state |= {"model": now.live.model, "version": now.live.version, "digest": now.live.sha256, "epoch": now.live.epoch}
+        if failure:
+            state["failed"] = {"what": failure.what, "reason": failure.reason}
+        return _json(state, 200 if now else 503, {} if now else {"Retry-After": "1"})
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(self.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _index(self, request: Request) -> Response:
+        return Response(self._page.content, headers={"Content-Security-Policy": self._page.policy}, media_type="text/html")
+
+    def _serving(self, request: Request) -> Serving:
+        serving = self._follower.current
+        if serving is None:
+            raise unavailable("no model has been promoted yet", retry_seconds=5)
+        request.scope[SERVING] = serving
+        return serving
+
+    async def _draw(self, request: Request, work: Work[Item, Pixels], items: Sequence[Item]) -> list[Pixels]:
+        """Have the inference thread draw; give up when the client leaves or the deadline passes."""
+        try:
+            ticket = self._batcher.submit(work, items)
+        except QueueFull as error:
+            raise unavailable("too many pictures are waiting to be drawn", retry_seconds=1) from error
+        except Closed as error:
+            raise unavailable("the service is stopping", retry_seconds=5) from error
+        ready = asyncio.wrap_future(ticket.done)
+        left = asyncio.create_task(wait_for_leave(request))
+        either: set[asyncio.Future[Any]] = {ready, left}
+        try:
+            await asyncio.wait(either, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                return ready.result()
+            if left.done():
+                raise ClientDisconnect
+            raise too_late(self._deadline)
+        except Closed as error:
+            raise unavailable("the service is stopping", retry_seconds=5) from error
+        finally:
+            left.cancel()
+            if not ready.done():
+                self._batcher.cancel(ticket)
+
+    async def _encode(
+        self, serving: Serving, pictures: Sequence[Pixels], seeds: Sequence[int | None], form: Format
+    ) -> list[Drawn]:
+        def run() -> list[Drawn]:
+            live = serving.live
+            return [
+                Drawn(seed, encode(pixels, form, Mark(live.model, live.version, live.sha256, seed)))
+                for pixels, seed in zip(pictures, seeds, strict=True)
+            ]
+
+        return await _in(self._encoders, run)
+
+
+def _read_photo(content: bytes, size: int) -> Pixels:
+    try:
+        return fit_square(decode(content, background=PAPER).pixels, size, PAPER)
+    except PictureError as error:
+        raise invalid(f"the photo is refused: {error.reason}: {quoted(error.detail)}", field="body") from error
+
+
+def _answer_pictures(request: Request, serving: Serving, category: str, form: Format, drawn: Sequence[Drawn]) -> Response:
+    """One picture is answered as its own bytes, unless the caller accepts JSON by name; several are always JSON."""
+    media_type = ENCODINGS[form].media_type
+    if len(drawn) == 1 and "application/json" not in request.headers.get("accept", "").lower():
+        headers = {} if drawn[0].seed is None else {"X-Packshot-Seed": str(drawn[0].seed)}
+        return Response(drawn[0].content, headers=headers, media_type=media_type)
+    images = [
+        {"data": base64.b64encode(one.content).decode("ascii")} | ({} if one.seed is None else {"seed": one.seed})
+        for one in drawn
+    ]
+    live = serving.live
+    return _json(
+        {
+            "model": live.model,
+            "version": live.version,
+            "digest": live.sha256,
+            "category": category,
+            "media_type": media_type,
+            "images": images,
+        }
+    )
+
+
+def _json(content: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(content).encode("ascii"), status, headers, media_type="application/json")
+
+
+Result = TypeVar("Result")
+
+
+async def _in(executor: Executor, work: Callable[[], Result]) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Refusals and faults as problems (a 405 keeps its Allow). Starlette raises a fault on, and the front logs it."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_LEFT)
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.status_code)
+        gone = status == HTTPStatus.NOT_FOUND
+        detail = "there is nothing at this path" if gone else f"{quoted(request.method)} is not offered here"
+        error = Problem(status, detail, headers=error.headers)
+    if not isinstance(error, Problem):
+        error = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has more under this request id")
+    return error.answer(request.scope[REQUEST_ID])
