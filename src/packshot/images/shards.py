@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -45,23 +47,46 @@ class Split:
         return len(self.ids)
 
 
-def save_split(folder: Path, name: SplitName, split: Split, paths: Sequence[str] = ()) -> None:
-    """Write one split into `folder`, each file all or nothing; `paths` are the photos' names (their ids where left out)."""
-    count = len(split.ids)
-    if not (len(split.images) == len(split.categories) == len(split.groups) == len(paths or split.ids) == count):
-        raise ValueError("images, categories, ids, groups and paths differ in length")
+@contextmanager
+def pixel_file(folder: Path, name: SplitName, count: int, side: int) -> Iterator[NDArray[np.uint8]]:
+    """Fill `<split>-pixels.npy` in place, picture by picture and larger than memory: uint8 (count, 3, side, side).
+
+    The file appears, durably, when the block ends well; otherwise nothing is left.
+    """
+    path = folder / f"{name}-pixels.npy"
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        pixels = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=(count, 3, side, side))
+        yield pixels
+        pixels.flush()
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def save_index(
+    folder: Path, name: SplitName, categories: Sequence[int], ids: Sequence[str], groups: Sequence[str], paths: Sequence[str]
+) -> None:
+    """Write `<split>-index.parquet`, all or nothing; the four columns are of one length."""
+    columns = [ids, categories, groups, paths]
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, INDEX, strict=True)]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=INDEX), sink, compression="zstd")
+    write_bytes(folder / f"{name}-index.parquet", sink.getvalue())
+
+
+def save_split(folder: Path, name: SplitName, split: Split) -> None:
+    """Write a split that is in memory into `folder`, each of its two files all or nothing."""
     if split.images.dtype != np.uint8 or split.images.ndim != 4 or split.images.shape[1] != 3:
         raise ValueError(f"images are uint8 (N, 3, S, S), not {split.images.dtype} {split.images.shape}")
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(split.images), allow_pickle=False)
-    write_bytes(folder / f"{name}-pixels.npy", buffer.getvalue())
-    columns = [split.ids, split.categories, split.groups, tuple(paths or split.ids)]
-    table = pa.Table.from_arrays(
-        [pa.array(column, type=field.type) for column, field in zip(columns, INDEX, strict=True)], schema=INDEX
-    )
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    write_bytes(folder / f"{name}-index.parquet", sink.getvalue())
+    if not (len(split.images) == len(split.categories) == len(split.groups) == len(split.ids) > 0):
+        raise ValueError("images, categories, ids and groups differ in length, or are none")
+    with pixel_file(folder, name, len(split.images), split.images.shape[2]) as pixels:
+        pixels[:] = split.images
+    save_index(folder, name, split.categories.tolist(), split.ids, split.groups, split.ids)
 
 
 def load_split(folder: Path, name: SplitName) -> Split:

@@ -58,6 +58,16 @@ def encode_png(pixels: Pixels) -> bytes:
     return bytes(encoded)
 
 
+def decode_png(content: bytes) -> Pixels:
+    """The picture, uint8 (H, W, 3) RGB, that `encode_png` encoded. Raises ValueError where it is none."""
+    import cv2
+
+    colours = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if colours is None:
+        raise ValueError("not a PNG")
+    return np.ascontiguousarray(colours[:, :, ::-1], dtype=np.uint8)
+
+
 def _channels_last(images: Pixels) -> Pixels:
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(f"pictures are uint8 (N, 3, H, W) or (N, H, W, 3) with N >= 1, not {images.dtype} {images.shape}")

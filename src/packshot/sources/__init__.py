@@ -1,1 +1,25 @@
-"""."""
+"""Where product photos come from; the union below is the registry of sources."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from packshot.images.colour import HexColour
+from packshot.records import Record
+from packshot.sources.folder import Folder
+from packshot.sources.synthetic import Synthetic
+
+AnySource = Annotated[Folder | Synthetic, Field(discriminator="kind")]
+"""A source, dispatched by `kind:`."""
+
+
+class IngestParams(Record):
+    """The section `ingest` of params.yaml."""
+
+    source: AnySource
+    side: int = Field(ge=16, le=2048)
+    """Photos are kept at this many pixels for the longer side, at most; smaller ones are never enlarged."""
+    background: HexColour = "#ffffff"
+    """What shows through transparent pixels."""

@@ -1,0 +1,106 @@
+"""From whatever colours a file has to 8-bit sRGB on a declared background, upright."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from pydantic import Field
+
+Pixels = NDArray[np.uint8]
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
+
+HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+"""A colour as people write it: '#ffffff'."""
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def parse_colour(text: HexColour) -> Colour:
+    """The colour that '#rrggbb' names."""
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def flatten(image: Image.Image, content: bytes, background: Colour) -> Image.Image:
+    """A loaded picture, whose file is `content`, as RGB: 16 bits scaled to 8, colours to sRGB, transparency over `background`."""
+    wide = _scale_16_bits(image, content)
+    picture = image if wide is None else wide
+    profile = image.info.get("icc_profile")
+    if picture.mode == "CMYK":
+        return _to_srgb(picture, profile) or picture.convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        colours = _to_srgb(layer.convert("RGB"), profile) or layer.convert("RGB")
+        sheet = Image.new("RGB", layer.size, background)
+        sheet.paste(colours, mask=layer.getchannel("A"))
+        return sheet
+    return _to_srgb(picture, profile) or picture.convert("RGB")
+
+
+def orient(picture: Image.Image, source: Image.Image) -> Pixels:
+    """The pixels, turned as the EXIF of `source` says; a broken or unknown orientation turns nothing."""
+    try:
+        turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
+    except Exception:  # EXIF is free-form, and so are the ways in which it breaks
+        turn = None
+    return np.array(picture if turn is None else picture.transpose(turn))
+
+
+def _scale_16_bits(image: Image.Image, content: bytes) -> Image.Image | None:
+    """A 16-bit PNG at 8 bits: 65535 becomes 255 by division by 257, where Pillow clips grey and drops the low byte of colours."""
+    if image.format != "PNG" or content[24] != 16:
+        return None
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint32)
+        grey = Image.fromarray(_divide(values))
+        key = image.info.get("transparency")
+        if key is not None:
+            grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+        return grey
+    if "transparency" in image.info:
+        return None
+    import cv2
+
+    colours: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if colours is None or colours.dtype != np.uint16 or colours.ndim != 3 or colours.shape[:2] != (image.height, image.width):
+        return None
+    order = [2, 1, 0, 3][: colours.shape[2]]
+    return Image.fromarray(_divide(colours[:, :, order]))
+
+
+def _divide(values: NDArray[Any]) -> Pixels:
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image | None:
+    """The picture through its colour profile, or None where there is none that fits."""
+    if not profile or picture.mode not in ("RGB", "CMYK", "L"):
+        return None
+    try:
+        transform = _transform(profile, picture.mode)
+        return None if transform is None else ImageCms.applyTransform(picture, transform)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if mode == "RGB" and "sRGB" in (ImageCms.getProfileDescription(source) or ""):
+        return None
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
