@@ -74,8 +74,8 @@ class Phase:
 class Fit:
     """Something computed in closed form from every training photo, once its share `at` of the run's steps is reached.
 
-    `run` gets the photos in order and in bounded batches, unflipped first and then flipped where the run flips. A resumed run repeats
-    the fits that lie behind it, so they may rest only on parts that no longer move.
+    `run` gets the photos in order and in bounded batches, unflipped first and then flipped where the run flips. A resumed run
+    repeats the fits that lie behind it, so they may rest only on parts that no longer move.
     """
 
     name: str

@@ -81,6 +81,7 @@ class GAN(ImageModel):
     def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
         super().__init__()
         self.config, self.image, self.categories = config, image, categories
+        self.latent_size, self.encodes = config.latent, False
         self.generator = Generator(config, image, len(categories))
         self.critic = Critic(image, len(categories), config.width)
 
@@ -138,8 +139,8 @@ class GAN(ImageModel):
     def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
         """Search the latent whose picture is nearest to each photo, by the protocol in the config.
 
-        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of a category
-        are then drawn once.
+        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of a
+        category are then drawn once.
         """
         search = self.config.search
         best = torch.empty_like(images)

@@ -21,7 +21,7 @@ from packshot.records import ImageSpec, Record
 
 
 class Polish(Record):
-    """The decoder trained on against a critic with the encoder frozen: sharper pictures for a little PSNR (a VAE-GAN's decoder)."""
+    """The decoder trained on against a critic, the encoder frozen: sharper pictures for a little PSNR (a VAE-GAN's decoder)."""
 
     share: float = Field(50, gt=0)
     """Of the run's steps, in proportion to the other shares."""
@@ -86,6 +86,7 @@ class VAE(ImageModel):
     def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
         super().__init__()
         self.config, self.image, self.categories = config, image, categories
+        self.latent_size, self.encodes = config.latent, True
         levels = widths(image, 2 * config.width, 8 * config.width)
         self.encoder = Encoder(image, levels, 2 * config.latent)
         self.decoder = Decoder(image, (*reversed(levels), config.width), config.latent)

@@ -63,8 +63,8 @@ def save_weights(path: Path, model: ImageModel, card: WeightsCard) -> str:
 def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, WeightsCard]:
     """Read a model back, in eval mode on the CPU, without the parts that only training needs.
 
-    Raises MissingArtifact where there is no such file; IntegrityError where its digest is not `sha256`, where it is no weights file
-    of packshot's, or where its tensors are not exactly those that its own card calls for.
+    Raises MissingArtifact where there is no such file; IntegrityError where its digest is not `sha256`, where it is no weights
+    file of packshot's, or where its tensors are not exactly those that its own card calls for.
     """
     with _open(path) as file:
         content = file.read()

@@ -1,0 +1,107 @@
+"""train: every run of params.yaml, from where it was stopped or anew, and what it leaves to be judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from packshot.adapters.tracking import RunLog, Tracking
+from packshot.adapters.versioning import data_version, git_commit
+from packshot.failpoints import failpoint
+from packshot.images.shards import load_split
+from packshot.images.sheet import encode_png
+from packshot.layout import Layout
+from packshot.models.weights import WeightsCard
+from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainReport, write_bytes
+from packshot.training.batches import Photos
+from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
+from packshot.training.loop import Run, build, choose_device
+from packshot.training.loop import train as fit
+from packshot.training.pictures import sample_sheet
+from packshot.training.progress import Both, Progress, curves_csv
+
+if TYPE_CHECKING:
+    from packshot.params import Params
+
+
+def train(params: Params, layout: Layout) -> TrainReport:
+    """Train every run of `train.runs`, and write what each leaves: weights, curves, a sheet of samples, its numbers.
+
+    A stage that was killed goes on where it stood: finished runs are not trained again, and an unfinished one ends in the bits of
+    a straight one. Raises TrainingFailed where a run diverges; the evidence is in the run's folder under var/train/.
+    """
+    folder, source = layout.stage("train"), layout.stage("prepare")
+    dataset = Dataset.read(source / "dataset.json")
+    split = load_split(source, "train")
+    device = choose_device(params.train.device)
+    photos = Photos.resident(split.images, split.categories, device)
+    checkpoints: list[Checkpoint] = []
+    tracked: list[Tracked] = []
+    metrics: dict[str, dict[str, float]] = {}
+    tracking = Tracking.open(layout)
+    with sole_owner(layout.resume):
+        desks = [_desk(run, params, layout, dataset, device) for run in params.train.runs]
+        for run, desk in zip(params.train.runs, desks, strict=True):
+            going_on = desk.resumable()
+            with _tracked(tracking, run, desk, _tags(params, layout, dataset), going_on=going_on) as runlog:
+                model = build(run, dataset.image, dataset.categories, seed=params.seed, device=device)
+                progress = Progress(run.name, params.train.steps_of(run), params.train.batch_size)
+                state = fit(model, photos, run, params.train, seed=params.seed, log=Both(progress, runlog), keeper=desk)
+            tracked.append(Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment))
+            checkpoints += desk.publish(state, folder)
+            write_bytes(folder / "curves" / f"{run.name}.csv", curves_csv(state.history).encode())
+            write_bytes(folder / "sheets" / f"{run.name}.png", encode_png(sample_sheet(state.average)))
+            metrics[run.name] = {name: value for row in state.history for name, value in row.values.items()}
+            failpoint("train.run")
+        write_bytes(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+        TrackedRuns(runs=tuple(tracked)).write(folder / "tracked.json")
+        report = TrainReport(dataset=dataset.digest, checkpoints=tuple(checkpoints))
+        report.write(folder / "report.json")
+        failpoint("train.done")
+        for desk in desks:
+            desk.clear()
+    return report
+
+
+def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, device: torch.device) -> Checkpoints:
+    """Where the run's states are kept until the stage is through."""
+    recipe = Recipe.of(run, params.train, params.seed)
+    identity = Identity.here(recipe, dataset.digest, device, params.train.threads)
+    card = WeightsCard(
+        config=run.model,
+        image=dataset.image,
+        categories=dataset.categories,
+        run=run.name,
+        step=0,
+        dataset=dataset.digest,
+        params=recipe.digest(),
+        seed=params.seed,
+    )
+    return Checkpoints(layout.resume / run.name, identity, card)
+
+
+def _tags(params: Params, layout: Layout, dataset: Dataset) -> dict[str, str]:
+    return {
+        "dataset": dataset.digest,
+        "data_version": data_version(layout),
+        "git_commit": git_commit(layout),
+        "params": params.digest(),
+    }
+
+
+@contextmanager
+def _tracked(tracking: Tracking, run: Run, desk: Checkpoints, tags: dict[str, str], *, going_on: bool) -> Iterator[RunLog]:
+    """The run in MLflow: the same one where a stopped training goes on."""
+    note = desk.folder / "tracked.json"
+    before = Tracked.read(note).mlflow_run if going_on and note.is_file() else None
+    recipe = desk.identity.recipe.model_dump(mode="json", exclude={"run"})
+    parameters = dict(leaves("", {**recipe, **desk.identity.recipe.run.model_dump(mode="json")}))
+    parameters |= {"device": desk.identity.device, "threads": desk.identity.threads}
+    told = {name: value if isinstance(value, str | int | float) else str(value) for name, value in parameters.items()}
+    with tracking.start(run.name, parameters=told, tags=tags, resume=before) as runlog:
+        Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment).write(note)
+        yield runlog

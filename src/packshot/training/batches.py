@@ -1,0 +1,71 @@
+"""The training photos, resident on the device, and the batches drawn from them: which ones, only the seed and the step say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from packshot.images.pixels import to_unit
+from packshot.models.base import Batch
+
+CHUNK = 256
+"""Photos handed over at once when all of them are asked for."""
+
+
+def mix(*parts: int | str) -> int:
+    """64 bits that depend on every part: a seed for the chances of one purpose."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
+
+
+@lru_cache(maxsize=4)
+def _order(key: int, count: int) -> NDArray[np.int64]:
+    """One epoch's order of `count` photos."""
+    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photos:
+    """All training photos: pixels uint8, (N, H, W, 3), which is what channels-last convolutions read; categories int64, (N,)."""
+
+    pixels: Tensor
+    categories: Tensor
+
+    @classmethod
+    def resident(cls, images: NDArray[np.uint8], categories: NDArray[np.int64], device: torch.device) -> Photos:
+        """Copy a split, (N, 3, H, W), into the device's memory."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
+        return cls(pixels.to(device), torch.from_numpy(np.array(categories)).to(device))
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def batch(self, seed: int, step: int, size: int, *, flips: bool) -> Batch:
+        """The `step`-th batch of `size` photos: epochs follow each other without a gap, each in an order of its own."""
+        count = len(self)
+        places = np.arange(step * size, (step + 1) * size)
+        rows = np.empty(size, dtype=np.int64)
+        for epoch in range(places[0] // count, places[-1] // count + 1):
+            mine = places // count == epoch
+            rows[mine] = _order(mix(seed, "order", size, epoch), count)[places[mine] % count]
+        chances = np.random.Generator(np.random.Philox(key=mix(seed, "flips", size, step)))
+        flipped = chances.random(size) < (0.5 if flips else 0.0)
+        device = self.pixels.device
+        return self._take(torch.from_numpy(rows).to(device), torch.from_numpy(flipped).to(device))
+
+    def every(self, *, flips: bool) -> Iterator[Batch]:
+        """Every photo in order; after that, where the run flips, every photo mirrored."""
+        for mirrored in (False, True) if flips else (False,):
+            for rows in torch.split(torch.arange(len(self), device=self.pixels.device), CHUNK):
+                yield self._take(rows, torch.full_like(rows, mirrored, dtype=torch.bool))
+
+    def _take(self, rows: Tensor, flipped: Tensor) -> Batch:
+        pixels = self.pixels[rows]
+        pixels = torch.where(flipped[:, None, None, None], pixels.flip(2), pixels)
+        return Batch(to_unit(pixels.permute(0, 3, 1, 2)), self.categories[rows], rows, flipped)
