@@ -1,0 +1,1 @@
+"""Draws product photographs: what a studio would take, from a description of the product alone."""
