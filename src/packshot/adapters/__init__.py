@@ -1,1 +1,1 @@
-"""."""
+"""One vendor, one door: nothing else in packshot imports these vendors."""

@@ -134,7 +134,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         if mlflow_run.startswith(PENDING):
-            found = self._runs(client, f"tags.`{IDENTITY}` = '{mlflow_run.removeprefix(PENDING)}'")
+            found = self.search(client, f"tags.`{IDENTITY}` = '{mlflow_run.removeprefix(PENDING)}'")
             return str(found[0].info.run_id) if found else None
         try:
             info = client.get_run(mlflow_run).info
@@ -172,7 +172,7 @@ class Tracking:
         """The server's run for `opening`: searched before it is created, since a lost answer must not make a second one."""
         known = self.resolve(client, opening.mlflow_run) if opening.mlflow_run else None
         if known is None:
-            unfinished = self._runs(client, f"tags.`{IDENTITY}` = '{opening.identity}' and attributes.status != 'FINISHED'")
+            unfinished = self.search(client, f"tags.`{IDENTITY}` = '{opening.identity}' and attributes.status != 'FINISHED'")
             known = unfinished[0].info.run_id if unfinished else None
         resumed = known is not None
         if known is None:
@@ -198,7 +198,8 @@ class Tracking:
                 raise
             return str(found.experiment_id)
 
-    def _runs(self, client: Any, condition: str) -> Sequence[Any]:
+    def search(self, client: Any, condition: str) -> Sequence[Any]:
+        """The runs of the experiment that meet an MLflow filter, the latest first."""
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
             return ()
@@ -207,7 +208,7 @@ class Tracking:
 
     def reap(self, client: Any) -> None:
         """Close the runs of this machine whose process is gone: MLflow would show them as running for ever."""
-        for run in self._runs(client, "attributes.status = 'RUNNING'"):
+        for run in self.search(client, "attributes.status = 'RUNNING'"):
             process = run.data.tags.get(PROCESS, "")
             if process.split("/")[0] == platform.node() and not _alive(process):
                 _Remote(client, run.info.run_id, resumed=False).send(

@@ -1,0 +1,159 @@
+"""What one version is made of: the weights, and everything that a reviewer needs to trust them. Plain files, each by digest."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.adapters.registry import MANIFEST, Manifest, Registered
+from packshot.errors import GateRefused, IntegrityError
+from packshot.evaluation.review import PhotoScores, read_photo_scores
+from packshot.layout import Layout
+from packshot.models.weights import WeightsCard, read_card
+from packshot.records import (
+    Checkpoint,
+    Digest,
+    EvaluationReport,
+    Record,
+    Scorecard,
+    ServiceCard,
+    TrackedRuns,
+    Verdict,
+    file_digest,
+)
+
+
+class Lineage(Record):
+    """Where a version comes from."""
+
+    data_version: str
+    """DVC's md5 of the catalogue; empty where it is not under DVC."""
+    git_commit: str
+    mlflow_run: str
+    """The run that trained it, as the stage train noted it; empty where it was not tracked."""
+    experiment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The files of one version in a folder."""
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        return tuple(sorted((self.folder / "pictures").glob("*.png")))
+
+    def verdict(self) -> Verdict:
+        return Verdict.read(self.folder / "verdict.json")
+
+    def evaluation(self) -> EvaluationReport:
+        return EvaluationReport.read(self.folder / "evaluation.json")
+
+    def lineage(self) -> Lineage:
+        return Lineage.read(self.folder / "lineage.json")
+
+    def card(self) -> WeightsCard:
+        return read_card(self.weights)
+
+    def candidate(self) -> Checkpoint:
+        """The checkpoint that the verdict lets through. Raises GateRefused where there is none."""
+        verdict = self.verdict()
+        if not verdict.passed or verdict.candidate is None:
+            raise GateRefused(verdict.reason, advice="train or gate again; data/gate/report.html says what would pass")
+        return verdict.candidate
+
+    def scorecard(self) -> Scorecard:
+        """What was measured of the candidate. Raises IntegrityError where the evaluation is not the one that was judged."""
+        candidate, report = self.candidate(), self.evaluation()
+        found = next((card for card in report.scorecards if card.checkpoint == candidate), None)
+        if found is None or report.evidence != self.verdict().evidence:
+            raise IntegrityError(
+                "the verdict speaks of another evaluation",
+                where=str(self.folder),
+                advice="run the stages evaluate and gate again",
+            )
+        return found
+
+    def photo_scores(self) -> PhotoScores:
+        """What was measured on each held-out photo."""
+        return read_photo_scores(self.folder / "photos.parquet", self.candidate().name, self.verdict().evidence)
+
+    def service_card(self, registered: Registered) -> ServiceCard:
+        """What the service tells of this version."""
+        card, lineage, version = self.card(), self.lineage(), registered.version
+        return ServiceCard(
+            model=version.model,
+            version=version.version,
+            sha256=version.sha256,
+            family=self.candidate().family,
+            image=card.image,
+            categories=card.categories,
+            dataset=card.dataset,
+            data_version=lineage.data_version,
+            git_commit=lineage.git_commit,
+            run=card.run,
+            scores=self.scorecard().scores,
+        )
+
+    def check(self, sha256: Digest, verdict: Digest) -> None:
+        """Raise IntegrityError unless these are the weights and the verdict of those digests, and belong together."""
+        if (found := file_digest(self.weights)) != sha256:
+            raise _changed("the weights", found, sha256)
+        if (found := self.verdict().digest()) != verdict:
+            raise _changed("the verdict", found, verdict)
+        if (judged := self.candidate().sha256) != sha256:
+            raise _changed("the weights that were judged", judged, sha256)
+        if (trained_on := self.card().dataset) != self.verdict().dataset:
+            raise _changed("the dataset that the weights were trained on", trained_on, self.verdict().dataset)
+
+
+def pack(layout: Layout, folder: Path, *, data_version: str, git_commit: str) -> Bundle:
+    """Gather the gate's candidate and its evidence from data/ in `folder`, checked, with a manifest.
+
+    Raises GateRefused where no checkpoint passed, MissingArtifact where a stage has not run, IntegrityError where the files are
+    not those that were judged.
+    """
+    gate, evaluate, train = layout.stage("gate"), layout.stage("evaluate"), layout.stage("train")
+    verdict = Verdict.read(gate / "verdict.json")
+    bundle = Bundle(folder)
+    verdict.write(folder / "verdict.json")
+    candidate = bundle.candidate()
+    weights = train / candidate.path
+    if not weights.is_file():
+        raise IntegrityError("the candidate's weights are gone", where=str(weights), advice="run `dvc repro`")
+    EvaluationReport.read(evaluate / "report.json").write(folder / "evaluation.json")
+    tracked = next((run for run in TrackedRuns.read(train / "tracked.json").runs if run.run == candidate.run), None)
+    Lineage(
+        data_version=data_version,
+        git_commit=git_commit,
+        mlflow_run=tracked.mlflow_run if tracked else "",
+        experiment=tracked.experiment if tracked else "",
+    ).write(folder / "lineage.json")
+    shutil.copyfile(weights, bundle.weights)
+    shutil.copyfile(gate / "report.html", folder / "report.html")
+    shutil.copyfile(evaluate / "photos.parquet", folder / "photos.parquet")
+    (folder / "pictures").mkdir()
+    for picture in _pictures(evaluate / "pictures", candidate, verdict):
+        shutil.copyfile(picture, folder / "pictures" / picture.name)
+    bundle.check(candidate.sha256, verdict.digest())
+    bundle.scorecard()
+    Manifest.of(folder).write(folder / MANIFEST)
+    return bundle
+
+
+def _pictures(folder: Path, candidate: Checkpoint, verdict: Verdict) -> list[Path]:
+    """The candidate's pictures, and those that speak of no checkpoint at all."""
+    others = {judgement.checkpoint.name for judgement in verdict.judgements} - {candidate.name}
+    return [path for path in sorted(folder.glob("*.png")) if not any(other in path.stem for other in others)]
+
+
+def _changed(what: str, found: str, expected: str) -> IntegrityError:
+    return IntegrityError(
+        f"{what}: the digest is {found[:12]}, not {expected[:12]}", advice="run `dvc repro`, then register again"
+    )

@@ -1,0 +1,40 @@
+"""Put the previous champion back."""
+
+from __future__ import annotations
+
+from packshot.adapters.shelf import Shelf
+from packshot.errors import IntegrityError, UsageError
+from packshot.failpoints import failpoint
+from packshot.layout import Layout
+from packshot.records import Live
+from packshot.release.ledger import Ledger
+from packshot.release.live import mirror, reconcile
+
+
+def rollback(layout: Layout, *, by: str, reason: str) -> Live:
+    """Make the previous champion champion again, from the store alone: neither MLflow nor torch is needed.
+
+    It gets an epoch of its own. A second rollback goes further back, never to what was just found bad, and what was rolled back
+    needs a person's approval before it is promoted again. Raises UsageError where there is nothing to go back to, PromotionLost
+    where somebody promoted in between, MissingArtifact or IntegrityError where the store does not have the weights.
+    """
+    if not reason.strip():
+        raise UsageError("a rollback says why", advice="add --reason 'what went wrong'")
+    ledger = Ledger(layout.ledger)
+    head, previous = ledger.head(), ledger.previous()
+    if head is None or head.champion is None:
+        raise UsageError("nobody is champion", where=str(layout.ledger), advice="packshot promote")
+    if previous is None:
+        raise UsageError(
+            f"version {head.champion.version} has no champion before it to go back to",
+            where=str(layout.ledger),
+            advice="promote another version",
+        )
+    Shelf(layout).find(previous.model, previous.version, previous.sha256)
+    entry = ledger.append("rollback", previous, after=head, by=by, reason=reason.strip())
+    failpoint("rollback.committed")
+    live = reconcile(layout)
+    if live is None or live.epoch < entry.epoch:
+        raise IntegrityError("the ledger lost its last row", where=str(layout.ledger), advice="look at the disk")
+    mirror(layout, previous.model, entry)
+    return live
