@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from packshot.errors import DataRejected, PackshotError
 from packshot.records import Expectation
 from packshot.sources.folder import escape
 from packshot.sources.rules import Rule
+
+_AGAIN = "run ingest again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,16 @@ def check(tables: Sequence[Table], docs: Path) -> tuple[Expectation, ...]:
     """Check every rule of every table, and leave Great Expectations' Data Docs in `docs`.
 
     Fails closed: DataRejected where a column is missing, PackshotError where a rule could not be evaluated or where not all that
-    were declared have been. Great Expectations itself takes an empty table, an empty value and an empty suite for success, so each
-    table needs a rule on its rows and one against emptiness for each column that it checks.
+    were declared have been. Great Expectations itself takes an empty table, an empty value and an empty suite for success, so
+    each table needs a rule on its rows and one against emptiness for each column that it checks.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
     for table in tables:
         _require_rules(table)
-    context = gx.get_context(mode="ephemeral")
+    context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     _move_docs(context, docs)
     source = context.data_sources.add_pandas("catalogue")
@@ -57,21 +61,17 @@ def _require_rules(table: Table) -> None:
     guarded = {rule.column for rule in table.rules if rule.check == "not_null"}
     for rule in table.rules:
         if rule.column and rule.column not in table.frame.columns:
-            raise DataRejected(
-                f"the column '{rule.column}' is missing", where=f"the table '{table.name}'", advice="run ingest again"
-            )
+            raise DataRejected(f"the column '{rule.column}' is missing", where=f"the table '{table.name}'", advice=_AGAIN)
     loose = {rule.column for rule in table.rules if rule.column} - guarded
     if empty := sorted(column for column in loose if table.frame[column].isna().any()):
-        raise DataRejected(
-            f"the column '{empty[0]}' has empty values", where=f"the table '{table.name}'", advice="run ingest again"
-        )
+        raise DataRejected(f"the column '{empty[0]}' has empty values", where=f"the table '{table.name}'", advice=_AGAIN)
 
 
 def _move_docs(context: Any, docs: Path) -> None:
     """Great Expectations makes a temporary folder for its pages; ours go where the stage says."""
-    for site in list(context.variables.data_docs_sites):
-        made = context.variables.data_docs_sites[site]["store_backend"].get("base_directory")
-        context.delete_data_docs_site(site)
+    for name in list(context.variables.data_docs_sites):
+        made = context.variables.data_docs_sites[name]["store_backend"].get("base_directory")
+        context.delete_data_docs_site(name)
         shutil.rmtree(made, ignore_errors=True)
     backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
     index = {"class_name": "DefaultSiteIndexBuilder"}
@@ -81,7 +81,7 @@ def _move_docs(context: Any, docs: Path) -> None:
         "store_backend": backend,
         "show_how_to_buttons": False,
     }
-    context.add_data_docs_site(site_name="docs", site_config=site_config)
+    context.add_data_docs_site(site_name="docs", site_config=site)
 
 
 def _check(gx: Any, context: Any, source: Any, table: Table) -> list[Expectation]:

@@ -6,6 +6,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape as quote
+from itertools import chain
 from pathlib import Path
 
 from packshot.images.manifest import Row, read_photos
@@ -19,9 +20,9 @@ _SHOWN = 24
 _SAMPLES = 8
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1f2430; --faint: #6b7280; --line: #e5e7eb; --good: #15803d; --bad: #b91c1c; --warn: #b45309; }
+:root { --ink: #1f2430; --faint: #6b7280; --line: #e5e7eb; --good: #15803d; --bad: #b91c1c; --warn: #b45309; }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 0 auto; padding: 24px; background: #fff; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 0 auto; padding: 24px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 10px; } h3 { font-size: 15px; margin: 20px 0 6px; }
 p { margin: 4px 0 12px; } .faint { color: var(--faint); } code { font-size: 13px; overflow-wrap: anywhere; }
 .badge { display: inline-block; padding: 2px 12px; border-radius: 12px; color: #fff; font-weight: 600; font-size: 15px; }
@@ -43,15 +44,14 @@ def draw_page(
 ) -> str:
     """The report as HTML: verdict, categories, expectations, offenders and near-duplicates with thumbnails, quarantine.
 
-    `copies` are groups of indices into `rows` that show one picture; `folder` holds the photos. The same input gives the same page.
+    `copies` are groups of indices into `rows` that show one picture; `folder` holds the photos. Equal input, equal page.
     """
     samples = _samples(rows)
     by_path = {escape(row.path): row for row in rows}
     broken = [found for found in report.expectations if not found.passed]
     accused = {name for found in broken for name in found.offenders[:_SHOWN] if name in by_path}
     twins = [[rows[index] for index in found[:6]] for found in copies[:_SHOWN]]
-    wanted = [row for chosen in samples.values() for row in chosen] + [by_path[name] for name in accused] + sum(twins, [])
-    pictures = _thumbnails(wanted, folder)
+    pictures = _thumbnails([*chain(*samples.values(), *twins), *(by_path[name] for name in accused)], folder)
     parts = [
         _head(report, catalog),
         _categories(catalog, samples, pictures),
@@ -59,11 +59,11 @@ def draw_page(
         _offenders(broken, by_path, pictures),
         _copies(twins, len(copies), pictures),
         _quarantine(report.quarantined),
-        f"<p class=faint>Catalogue digest <code>{report.catalog}</code>. Great Expectations' own pages are in <code>docs/</code>.</p>",
+        f"<p class=faint>Catalogue <code>{report.catalog}</code>. Great Expectations' own pages are in <code>docs/</code>.</p>",
     ]
     title = f"Catalogue report: {'accepted' if report.passed else 'rejected'}"
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )
 
