@@ -75,7 +75,7 @@ def _move_docs(context: Any, docs: Path) -> None:
         shutil.rmtree(made, ignore_errors=True)
     backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
     index = {"class_name": "DefaultSiteIndexBuilder"}
-    site_config = {
+    site = {
         "class_name": "SiteBuilder",
         "site_index_builder": index,
         "store_backend": backend,
