@@ -1,0 +1,113 @@
+"""What every family owes, held against every member of the union."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+import torch
+
+from packshot.models import AnyModel, ImageModel
+from packshot.models.base import Batch
+from tests.models.families import CATEGORIES, IMAGE, SMALL, build, toy_batch
+
+MEMBERS = get_args(get_args(AnyModel)[0])
+
+
+@pytest.fixture(params=SMALL)
+def model(request: pytest.FixtureRequest) -> ImageModel:
+    return build(request.param)
+
+
+def _fit(model: ImageModel) -> None:
+    def photos() -> Iterator[Batch]:
+        batch = toy_batch()
+        yield batch
+        yield Batch(batch.images.flip(-1), batch.categories, batch.rows, ~batch.flipped)
+
+    for fit in model.fits():
+        fit.run(photos)
+    model.finish(photos)
+
+
+def test_every_member_of_the_union_is_tried_here() -> None:
+    assert {type(config) for config in SMALL.values()} == set(MEMBERS)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__module__)
+def test_a_family_needs_no_setting_but_its_name(member: type) -> None:
+    model = member().build(IMAGE, CATEGORIES)
+    assert model.latent_size > 0
+    assert isinstance(model.encodes, bool)
+
+
+def test_samples_are_finite_pictures_of_the_declared_shape(model: ImageModel) -> None:
+    _fit(model)
+    drawn = model.sample(torch.tensor([0, 1, 2, 1]), [5, 6, 7, 2**63 - 1])
+    assert drawn.shape == (4, *IMAGE.shape)
+    assert drawn.dtype == torch.float32
+    assert bool(drawn.isfinite().all())
+    assert float(drawn.abs().max()) <= 1.0
+
+
+def test_a_picture_depends_on_its_category_and_seed_alone(model: ImageModel) -> None:
+    _fit(model)
+    categories, seeds = torch.tensor([0, 1, 2, 2, 1, 0]), [3, 1, 4, 15, 9, 2]
+    together = model.sample(categories, seeds)
+    alone = torch.cat([model.sample(categories[[row]], seeds[row : row + 1]) for row in range(6)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.sample(categories.flip(0), seeds[::-1]).flip(0), together, atol=1e-5, rtol=0)
+
+
+def test_sampling_and_reconstructing_leave_the_global_chances_alone(model: ImageModel) -> None:
+    _fit(model)
+    batch = toy_batch(4)
+    before = torch.get_rng_state()
+    model.sample(batch.categories, range(4))
+    model.reconstruct(batch.images, batch.categories)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_another_seed_is_another_picture(model: ImageModel) -> None:
+    _fit(model)
+    first, second = model.sample(torch.tensor([1, 1]), [1, 1 + 2**32])
+    assert float((first - second).abs().max()) > 1e-4
+
+
+def test_reconstructions_do_not_depend_on_their_neighbours(model: ImageModel) -> None:
+    batch = toy_batch(6)
+    together = model.reconstruct(batch.images, batch.categories)
+    assert together.shape == batch.images.shape
+    assert not together.requires_grad
+    alone = model.reconstruct(batch.images[2:3], batch.categories[2:3])
+    torch.testing.assert_close(together[2:3], alone, atol=1e-3, rtol=0)
+
+
+def test_phases_run_within_the_run_and_train_all_that_is_deployed(model: ImageModel) -> None:
+    phases = model.phases()
+    assert all(0 <= phase.start <= phase.stop <= 1 for phase in phases)
+    assert len({phase.name for phase in phases}) == len(phases)
+    trained = {id(parameter) for phase in phases for part in phase.modules for parameter in part.parameters()}
+    averaged = {id(parameter) for phase in phases for part in phase.averaged for parameter in part.parameters()}
+    deployed = {id(parameter) for name in model.deployed for parameter in model.get_submodule(name).parameters()}
+    assert deployed <= trained
+    assert deployed == averaged
+
+
+def test_every_loss_is_finite_and_moves_the_parts_of_its_phase(model: ImageModel) -> None:
+    _fit(model)
+    torch.manual_seed(0)
+    for phase in model.phases():
+        model.zero_grad()
+        terms = phase.loss(toy_batch())
+        total = torch.stack(list(terms.values())).sum()
+        assert bool(total.isfinite()), phase.name
+        total.backward()
+        moved = [parameter.grad is not None for part in phase.modules for parameter in part.parameters()]
+        assert any(moved), phase.name
+
+
+def test_nothing_looks_across_the_batch_in_training_either(model: ImageModel) -> None:
+    """Norms over the batch would make a picture depend on its neighbours."""
+    assert not [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
