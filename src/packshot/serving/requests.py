@@ -114,6 +114,8 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 
 def _explain(record: type[Record], error: ValidationError) -> Problem:
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == "string_unicode":
+        return malformed("the body holds half of a surrogate pair")
     field = quoted(str(fault["loc"][0]))
     if fault["type"] == "extra_forbidden":
         return invalid(f"there is no field '{field}'", field=field, allowed=tuple(record.model_fields))
