@@ -76,10 +76,15 @@ def escape(text: str) -> str:
     return "".join(char if _is_plain(char) else char.encode("unicode_escape", "backslashreplace").decode() for char in text)
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is hidden, or something that file managers leave behind."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
 def _root(folder: Path) -> Iterator[Photo | BadPhoto]:
     spellings: dict[str, str] = {}
     for entry in _entries(folder):
-        if _is_litter(entry.name):
+        if is_litter(entry.name):
             _pass_over(entry.name)
         elif entry.is_dir(follow_symlinks=False):
             category = unicodedata.normalize("NFC", entry.name)
@@ -121,7 +126,7 @@ def _tree(folder: Path, below: str, category: str) -> Iterator[Photo | BadPhoto]
     for entry in entries:
         name = f"{below}/{entry.name}"
         suffix = _suffix(entry.name)
-        if _is_litter(entry.name):
+        if is_litter(entry.name):
             _pass_over(name)
         elif entry.is_dir(follow_symlinks=False):
             yield from _tree(Path(entry.path), name, category)
@@ -154,10 +159,6 @@ def _fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
 
 def _bad(name: str, category: str, reason: str, detail: str) -> BadPhoto:
     return BadPhoto(path=escape(name), category=escape(category), reason=reason, detail=detail)
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in LITTER
 
 
 def _pass_over(name: str) -> None:

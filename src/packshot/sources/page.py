@@ -35,6 +35,7 @@ th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical
 .bar { background: #4f6df5; height: 14px; border-radius: 3px; min-width: 2px; } .thin { width: 55%; }
 .photos { display: flex; flex-wrap: wrap; gap: 10px; margin: 6px 0 14px; }
 figure { margin: 0; width: 96px; } figure img { display: block; border: 1px solid var(--line); border-radius: 4px; }
+summary { cursor: pointer; color: var(--faint); margin: 10px 0; }
 figcaption { font-size: 11px; line-height: 1.3; color: var(--faint); overflow-wrap: anywhere; margin-top: 3px; }
 """
 
@@ -54,11 +55,11 @@ def draw_page(
     pictures = _thumbnails([*chain(*samples.values(), *twins), *(by_path[name] for name in accused)], folder)
     parts = [
         _head(report, catalog),
-        _categories(catalog, samples, pictures),
         _expectations(report.expectations),
         _offenders(broken, by_path, pictures),
-        _copies(twins, len(copies), pictures),
         _quarantine(report.quarantined),
+        _copies(twins, len(copies), pictures),
+        _categories(catalog, samples, pictures),
         f"<p class=faint>Catalogue <code>{report.catalog}</code>. Great Expectations' own pages are in <code>docs/</code>.</p>",
     ]
     title = f"Catalogue report: {'accepted' if report.passed else 'rejected'}"
@@ -97,13 +98,19 @@ def _categories(catalog: Catalog, samples: Mapping[str, Sequence[Row]], pictures
 
 
 def _expectations(found: Sequence[Expectation]) -> str:
-    order = sorted(found, key=lambda one: (one.passed, one.severity != "critical"))
+    broken = sorted((one for one in found if not one.passed), key=lambda one: one.severity != "critical")
+    kept = [one for one in found if one.passed]
+    first = _rules(broken) if broken else "<p>Every expectation holds.</p>"
+    return f"<h2>Expectations</h2>{first}<details><summary>{len(kept)} expectations hold</summary>{_rules(kept)}</details>"
+
+
+def _rules(found: Sequence[Expectation]) -> str:
     lines = "".join(
         f"<tr><td>{_state(one)}<td>{quote(one.name)}<td><code>{quote(one.column)}</code><td>{quote(one.expected)}"
         f"<td>{quote(one.observed)}"
-        for one in order
+        for one in found
     )
-    return f"<h2>Expectations</h2><table><tr><th><th>rule<th>column<th>expected<th>observed{lines}</table>"
+    return f"<table><tr><th><th>rule<th>column<th>expected<th>observed{lines}</table>"
 
 
 def _state(found: Expectation) -> str:

@@ -121,7 +121,7 @@ def _rejection(report: ValidationReport, page: Path) -> DataRejected:
     if report.quarantined:
         lines.append(f"quarantined{_by([f'{escape(bad.path)} ({bad.reason})' for bad in report.quarantined])}")
     return DataRejected(
-        "the catalogue breaks its expectations:\n  " + "\n  ".join(lines),
+        f"the catalogue breaks its expectations: {'; '.join(lines)}",
         where=str(page),
         advice="mend or remove what is named there, or change the section 'validate' of params.yaml",
     )

@@ -1,0 +1,212 @@
+"""The one door to DVC and Git: both are other people's commands, run as processes of their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from packshot.adapters.mirror import mirror
+from packshot.errors import Locked, PackshotError, Unavailable, UsageError
+from packshot.layout import Layout
+
+GRACE_SECONDS = 10.0
+"""How long a cancelled `dvc repro` may tidy up before it is killed."""
+
+_BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "Lock is already")
+_EXIT = re.compile(r"exited with (\d+)")
+_OURS = re.compile(r"packshot: E\d+ (.*)")
+
+log = logging.getLogger(__name__)
+
+
+def add_catalog(layout: Layout, folder: Path) -> None:
+    """Bring a tree category/photo.jpg under DVC: data/catalog becomes its mirror, and data/catalog.dvc its version.
+
+    Raises UsageError for what is no such tree (links, pipes and names that are not UTF-8 are refused by name), Locked where
+    another DVC is at work, Unavailable where DVC itself fails.
+    """
+    if not (layout.root / ".dvc").is_dir():
+        raise UsageError("the project is not under DVC", where=str(layout.root), advice="run 'git init' and 'dvc init' there")
+    mirror(folder, layout.catalog)
+    relative = layout.catalog.relative_to(layout.root).as_posix()
+    done = subprocess.run(_dvc("add", "-q", relative), cwd=layout.root, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        kind = Locked if any(word in said for word in _BUSY) else Unavailable
+        raise kind(f"'dvc add' failed: {_last(said)}", where=relative, advice="mend that and add the folder again")
+
+
+def data_version(layout: Layout) -> str:
+    """DVC's md5 of the photos: of data/catalog where that is the source, else of what ingest made; '' outside DVC."""
+    source = _read_yaml(layout.params).get("ingest", {}).get("source", {})
+    path = source.get("path") if isinstance(source, dict) and source.get("kind") == "folder" else None
+    if path and (layout.root / str(path)).resolve() == layout.catalog.resolve():
+        outs = _read_yaml(layout.catalog.with_name("catalog.dvc")).get("outs", [])
+    else:
+        outs = _read_yaml(layout.root / "dvc.lock").get("stages", {}).get("ingest", {}).get("outs", [])
+    return str(outs[0].get("md5", "")) if outs else ""
+
+
+def git_commit(layout: Layout) -> str:
+    """The commit that the project stands on, with '-dirty' where its sources differ from it; '' outside Git.
+
+    What the stages themselves write (data/, dvc.lock) makes nothing dirty: the data's own version is `data_version`.
+    """
+    commit = _git(layout, "rev-parse", "--verify", "-q", "HEAD")
+    if not commit:
+        return ""
+    changes = _git(layout, "status", "--porcelain", "-uno", "--", ".", ":(exclude)data", ":(exclude)dvc.lock")
+    return f"{commit}-dirty" if changes else commit
+
+
+def repro(
+    layout: Layout,
+    targets: Sequence[str] = (),
+    *,
+    on_line: Callable[[str], None] | None = None,
+    single_item: bool = False,
+    force: bool = False,
+    wait_seconds: float = 600.0,
+) -> None:
+    """Run `dvc repro` of `targets` (all stages where empty) in a process group of its own; each line goes to `on_line`.
+
+    Waits up to `wait_seconds` while another DVC holds the project. Whatever interrupts the caller ends the whole group, so no
+    stage runs on unseen. Raises what the failed stage raised, Locked, or Unavailable where DVC itself fails.
+    """
+    words = _dvc("repro", *(["-s"] if single_item else []), *(["-f"] if force else []), *targets)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        code, lines = _stream(words, layout.root, on_line)
+        if code == 0:
+            return
+        busy = any(word in line for line in lines for word in _BUSY) and not any("Running stage" in line for line in lines)
+        if not busy:
+            raise _failure(lines, targets)
+        if time.monotonic() >= deadline:
+            raise Locked("another DVC is at work in this project", where=str(layout.root), advice="wait for it, or end it")
+        log.info("another DVC is at work; trying again")
+        time.sleep(1.0)
+
+
+def _stream(words: Sequence[str], root: Path, on_line: Callable[[str], None] | None) -> tuple[int, list[str]]:
+    """Run a command, hand on its lines as they come, and return its exit status and its last lines."""
+    last: list[str] = []
+    process = subprocess.Popen(
+        words,
+        cwd=root,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        for line in process.stdout or ():
+            text = line.rstrip()
+            last = [*last[-199:], text]
+            if on_line is not None and text:
+                on_line(text)
+        return process.wait(), last
+    except BaseException:
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it started: ask, wait, kill."""
+    for name in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, name)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + GRACE_SECONDS
+        while _group_lives(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _group_lives(process: subprocess.Popen[str]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _failure(lines: Sequence[str], targets: Sequence[str]) -> PackshotError:
+    """The fault of the stage that failed, of its own kind and in its own words; or of DVC."""
+    code = next((int(found[1]) for line in reversed(lines) if (found := _EXIT.search(line))), None)
+    said = next((found[1] for line in reversed(lines) if (found := _OURS.search(line))), "")
+    where = f"dvc repro {' '.join(targets)}".strip()
+    if code is None:
+        return Unavailable(f"DVC failed: {_last(chr(10).join(lines))}", where=where, advice="run it by hand to see more")
+    kind = next((kind for kind in _kinds(PackshotError) if kind.exit_code == code), PackshotError)
+    return kind(
+        said or f"a stage ended with {code}", where="" if said else where, advice="" if said else "its lines above say why"
+    )
+
+
+def _kinds(kind: type[PackshotError]) -> Iterable[type[PackshotError]]:
+    """A class and all below it, the general before the special."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
+
+
+def _dvc(*words: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *words]
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with this Python's commands found first, so that stages run in the same installation."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def _git(layout: Layout, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=layout.root,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _last(text: str) -> str:
+    """The last line that says something, without DVC's colours and its 'ERROR:'."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip() for line in plain.splitlines() if line.strip() and "https://" not in line]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or ["it said nothing"])[-1].removeprefix("ERROR:").strip()
