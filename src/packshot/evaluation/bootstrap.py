@@ -78,7 +78,9 @@ def estimate_normal(value: float, deviation: float, n: int, note: str = "") -> E
     return Estimate(value=float(value), low=float(value - half), high=float(value + half), n=n, note=note)
 
 
-def jackknife_deviation(score: Callable[[NDArray[np.bool_], NDArray[np.bool_]], float], m: int, n: int, blocks: int = 20) -> float:
+def jackknife_deviation(
+    score: Callable[[NDArray[np.bool_], NDArray[np.bool_]], float], m: int, n: int, blocks: int = 20
+) -> float:
     """The standard deviation of a score of two sets (sizes m and n) by leaving out one of `blocks` parts of each in turn.
 
     `score` takes the kept rows of both sets. The delete-a-group jackknife (Shao and Wu 1989, Ann. Stat. 17, 1176); unlike the
@@ -97,7 +99,7 @@ def _by_group(values: Floats, groups: Sequence[str] | None) -> tuple[Floats, Flo
     if len(groups) != values.size:
         raise ValueError(f"{values.size} values stand against {len(groups)} groups")
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
+    return np.asarray(np.bincount(index, weights=values), dtype=np.float64), np.bincount(index).astype(np.float64)
 
 
 def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:

@@ -112,9 +112,7 @@ def compare_scores(challenger: PhotoScores, champion: PhotoScores | None, params
     found = {name: estimate_mean(values, challenger.groups) for name, values in differences.items()}
     state = _state(found, {name: getattr(params, field) for name, field in MARGIN_NAMES.items()})
     words = ", ".join(f"{name} {_signed(estimate)}" for name, estimate in found.items())
-    return Comparison(
-        state=state, reason=f"{state.replace('_', ' ')} to the champion on the same photos: {words}", **found
-    )
+    return Comparison(state=state, reason=f"{state.replace('_', ' ')} to the champion on the same photos: {words}", **found)
 
 
 def review_policy(

@@ -1,0 +1,244 @@
+"""What a model is judged by: real photos on one side, what the model made on the other. Everything derived is measured once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packshot.evaluation.baselines import PrincipalComponents, mean_picture, nearest_photos
+from packshot.evaluation.diversity import Alikeness, measure_alikeness
+from packshot.evaluation.kid import unit_scale
+from packshot.evaluation.memorisation import nearest_training, training_gaps
+from packshot.evaluation.neighbours import FEWEST, Neighbours, meet_neighbours
+from packshot.evaluation.psnr import psnr
+from packshot.evaluation.ssim import ssim
+from packshot.images.shards import Split
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Eyes(Protocol):
+    """Something that turns pictures, uint8 (N, 3, H, W), into features, float64 (N, D), each picture by itself."""
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of all that its features depend on."""
+
+    def see(self, pictures: Pixels) -> Floats:
+        """The features (N, D)."""
+
+
+class ClassifierEyes(Eyes, Protocol):
+    """Eyes that can also say what they see."""
+
+    def classify(self, pictures: Pixels) -> Labels:
+        """The category of each picture (N,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """PSNR in decibels and SSIM of pictures against held-out photos, both (N,)."""
+
+    psnr: Floats
+    ssim: Floats
+
+    @classmethod
+    def measure(cls, pictures: Pixels, photos: Pixels) -> Scores:
+        """Score bytes against bytes."""
+        return cls(psnr(pictures, photos, data_range=255), ssim(pictures, photos, data_range=255))
+
+
+@dataclass(frozen=True, eq=False)
+class RealSide:
+    """Everything about the real photos; equal for all checkpoints of a report."""
+
+    names: tuple[str, ...]
+    """Of the categories."""
+    training: Split
+    """What the models were trained on."""
+    reference: Split
+    """The part of it that no eyes were trained on, in such an order that every beginning holds the categories in proportion."""
+    held_out: Split
+    """The test split: what is drawn again."""
+    unseen: Split
+    """All photos that no model and no eyes were trained on: what real photos score."""
+    catalog: ClassifierEyes
+    pixels: Eyes
+    neighbours: int
+    seed: int
+    resamples: int
+
+    @cached_property
+    def catalog_scale(self) -> float:
+        return unit_scale(self.catalog.see(self.reference.images))
+
+    @cached_property
+    def pixels_scale(self) -> float:
+        return unit_scale(self.pixels.see(self.reference.images))
+
+    @cached_property
+    def catalog_features(self) -> Floats:
+        return self.catalog.see(self.reference.images) / self.catalog_scale
+
+    @cached_property
+    def pixels_features(self) -> Floats:
+        return self.pixels.see(self.reference.images) / self.pixels_scale
+
+    @cached_property
+    def training_features(self) -> Floats:
+        """Of each training photo, then of each mirrored: a copy may be mirrored."""
+        images = np.asarray(self.training.images)
+        return np.concatenate([self.pixels.see(images), self.pixels.see(np.ascontiguousarray(images[..., ::-1]))])
+
+    @cached_property
+    def training_gaps(self) -> Floats:
+        """How far each of `training_features` lies from its nearest other one."""
+        half = len(self.training)
+        gaps = training_gaps(self.training_features[:half], self.training_features[half:])
+        return np.concatenate([gaps, gaps])
+
+    @cached_property
+    def unseen_distances(self) -> Floats:
+        """From each unseen photo to its nearest training photo."""
+        return nearest_training(self.pixels.see(self.unseen.images), self.training_features)[0]
+
+    @cached_property
+    def unseen_recognised(self) -> Labels:
+        return self.catalog.classify(self.unseen.images)
+
+    @cached_property
+    def unseen_alikeness(self) -> Alikeness:
+        return measure_alikeness(np.asarray(self.unseen.images), self.unseen.categories, seed=self.seed)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, Scores]:
+        """What the trivial models score on every held-out photo."""
+        photos, training = np.asarray(self.held_out.images), np.asarray(self.training.images)
+        return {
+            "mean_photo": Scores.measure(mean_picture(training, len(photos)), photos),
+            "nearest_photo": Scores.measure(nearest_photos(photos, training), photos),
+        }
+
+    def score_pca(self, size: int) -> Scores:
+        """What PCA with `size` numbers a picture scores on every held-out photo."""
+        photos = np.asarray(self.held_out.images)
+        return Scores.measure(PrincipalComponents.fit(np.asarray(self.training.images), size).redraw(photos), photos)
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Held-out photos as a model draws them again."""
+
+    photos: Split
+    """Those of the held-out photos that it was asked for."""
+    pictures: Pixels
+    how: Literal["encoded", "searched"]
+    pca: Scores
+    """Of PCA with the model's latent size, on the same photos."""
+    nearest: Scores
+    """Of the nearest training photo, on the same photos."""
+
+    @cached_property
+    def scores(self) -> Scores:
+        return Scores.measure(self.pictures, np.asarray(self.photos.images))
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A model's pictures beside the real ones."""
+
+    real: RealSide
+    drawn: Pixels
+    """New pictures, in such an order that every beginning holds the categories in proportion."""
+    asked: Labels
+    """The category that each was asked for."""
+    redrawn: Redrawn | None = None
+
+    @cached_property
+    def catalog_features(self) -> Floats:
+        return self.real.catalog.see(self.drawn) / self.real.catalog_scale
+
+    @cached_property
+    def pixels_raw(self) -> Floats:
+        return self.real.pixels.see(self.drawn)
+
+    @cached_property
+    def recognised(self) -> Labels:
+        return self.real.catalog.classify(self.drawn)
+
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """At equal n; None where there are too few pictures on a side."""
+        n = min(len(self.drawn), len(self.real.reference))
+        if n < max(FEWEST, self.real.neighbours + 1):
+            return None
+        return meet_neighbours(self.real.catalog_features[:n], self.catalog_features[:n], self.real.neighbours)
+
+    @cached_property
+    def nearest(self) -> tuple[Floats, Labels]:
+        """The distance of each drawn picture to its nearest training photo, and its row in `training_features`."""
+        return nearest_training(self.pixels_raw, self.real.training_features)
+
+    @cached_property
+    def alikeness(self) -> Alikeness:
+        return measure_alikeness(self.drawn, self.asked, seed=self.real.seed)
+
+
+def spread(categories: Labels) -> NDArray[np.int64]:
+    """An order of pictures in which every beginning holds the categories as nearly in proportion as can be."""
+    places = np.empty(len(categories))
+    for category in np.unique(categories):
+        members = np.flatnonzero(categories == category)
+        places[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.lexsort((categories, places))
+
+
+def apportion(categories: Labels, kinds: int, count: int) -> Labels:
+    """`count` categories in the proportions of `categories`, by largest remainder, in the order of `spread`."""
+    exact = np.bincount(categories, minlength=kinds) * (count / max(1, len(categories)))
+    whole = np.floor(exact).astype(np.int64)
+    whole[np.argsort(whole - exact, kind="stable")[: count - whole.sum()]] += 1
+    asked = np.repeat(np.arange(kinds), whole)
+    return asked[spread(asked)]
+
+
+def pick(split: Split, rows: NDArray[np.int64]) -> Split:
+    """The photos of `split` that stand in `rows`, in that order."""
+    return Split(
+        images=np.asarray(split.images[rows]),
+        categories=split.categories[rows],
+        ids=tuple(split.ids[row] for row in rows),
+        groups=tuple(split.groups[row] for row in rows),
+    )
+
+
+def join(one: Split, other: Split) -> Split:
+    """The photos of both."""
+    return Split(
+        images=np.concatenate([one.images, other.images]),
+        categories=np.concatenate([one.categories, other.categories]),
+        ids=one.ids + other.ids,
+        groups=one.groups + other.groups,
+    )
+
+
+def fold(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part the rows of a split into halves that share no group and hold each category alike; by the groups' names alone."""
+    sides: tuple[list[int], list[int]] = ([], [])
+    taken: dict[str, int] = {}
+    filled = np.zeros((2, int(split.categories.max(initial=0)) + 1), dtype=np.int64)
+    order = sorted(range(len(split)), key=lambda row: (hashlib.sha256(split.groups[row].encode()).digest(), split.ids[row]))
+    for row in order:
+        category = split.categories[row]
+        side = taken.setdefault(split.groups[row], int(filled[1, category] < filled[0, category]))
+        filled[side, category] += 1
+        sides[side].append(row)
+    return np.array(sides[0], dtype=np.int64), np.array(sides[1], dtype=np.int64)

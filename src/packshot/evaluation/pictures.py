@@ -1,0 +1,77 @@
+"""What a person looks at: new pictures by category, photos beside themselves drawn again, and the worst of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packshot.evaluation.evidence import Evidence, Pixels, Redrawn, spread
+from packshot.evaluation.scoring import draw
+from packshot.images.sheet import contact_sheet
+from packshot.models.base import ImageModel
+
+T = TypeVar("T")
+
+EACH = 8
+"""New pictures of each category."""
+SHOWN = 16
+"""Photos beside their reconstructions, on an even course through the categories."""
+PAIRS = 10
+"""The worst, and as many from the middle; and the new pictures that come nearest to a training photo."""
+
+
+def show_samples(model: ImageModel, seed: int) -> Pixels:
+    """A row of new pictures for each category, every row from the same seeds."""
+    kinds = len(model.categories)
+    asked = np.repeat(np.arange(kinds), EACH)
+    pictures = draw(model, asked, list(range(seed, seed + EACH)) * kinds)
+    labels = [name if not column else "" for name in model.categories for column in range(EACH)]
+    return contact_sheet(pictures, EACH, labels, scale=_scale(pictures))
+
+
+def show_reconstructions(redrawn: Redrawn) -> Pixels:
+    """Photos, and right of each the same photo drawn again."""
+    rows = spread(redrawn.photos.categories)[:SHOWN]
+    return _show_pairs(redrawn, np.sort(rows), columns=8)
+
+
+def show_worst(redrawn: Redrawn) -> Pixels:
+    """The ten photos that come back worst, then ten from the middle, each with its PSNR."""
+    order = np.argsort(redrawn.scores.psnr, kind="stable")
+    middle = max(0, len(order) // 2 - PAIRS // 2)
+    rows = np.concatenate([order[:PAIRS], order[middle : middle + PAIRS]])
+    return _show_pairs(redrawn, rows, columns=10)
+
+
+def show_nearest(evidence: Evidence) -> Pixels:
+    """The new pictures nearest to a training photo, and right of each that photo: copies would show."""
+    distances, nearest = evidence.nearest
+    photos = np.asarray(evidence.real.training.images)
+    pairs = []
+    for row in np.argsort(distances, kind="stable")[:PAIRS]:
+        mirrored = nearest[row] >= len(photos)
+        photo = photos[nearest[row] % len(photos)]
+        pairs.append((evidence.drawn[row], photo[..., ::-1] if mirrored else photo))
+    images = np.stack(list(_flat(pairs)))
+    labels = list(_flat(("new", "photo") for _ in pairs))
+    return contact_sheet(images, 10, labels, scale=_scale(images))
+
+
+def _show_pairs(redrawn: Redrawn, rows: NDArray[np.int64], columns: int) -> Pixels:
+    photos = np.asarray(redrawn.photos.images)
+    images = np.stack(list(_flat((photos[row], redrawn.pictures[row]) for row in rows)))
+    labels = list(_flat(("photo", f"{redrawn.scores.psnr[row]:.1f} dB") for row in rows))
+    return contact_sheet(images, columns, labels, scale=_scale(images))
+
+
+def _flat(pairs: Iterable[tuple[T, T]]) -> Iterable[T]:
+    return chain.from_iterable(pairs)
+
+
+def _scale(images: Pixels) -> int:
+    """Small pictures are enlarged to about 64 pixels."""
+    return max(1, 64 // int(images.shape[-1]))
