@@ -19,8 +19,8 @@ from packshot.models.vae import FlowPrior
 from tests.serving.shelf import GAN, VAE, Shelf
 
 ROOT = Path(__file__).parents[2]
-SLOW = VAE.model_copy(update={"prior": FlowPrior(width=16, blocks=1, steps=200)})
-"""Version 3: some 50 ms for a batch, so that requests meet each other."""
+SLOW = VAE.model_copy(update={"prior": FlowPrior(width=16, blocks=1, steps=800)})
+"""Version 3: some tenths of a second for a full request, so that requests meet each other."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

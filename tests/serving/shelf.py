@@ -46,7 +46,14 @@ class Shelf:
 
     def put_model(self, version: int, model: ImageModel) -> ServiceCard:
         own = WeightsCard(
-            config=model.config, image=model.image, categories=model.categories, run="tiny", step=1, dataset=DIGEST, params=DIGEST, seed=0
+            config=model.config,
+            image=model.image,
+            categories=model.categories,
+            run="tiny",
+            step=1,
+            dataset=DIGEST,
+            params=DIGEST,
+            seed=0,
         )
         sha256 = save_weights(self.weights(version), model, own)
         card = ServiceCard(

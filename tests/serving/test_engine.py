@@ -130,4 +130,4 @@ def test_a_card_that_belongs_to_other_weights_is_refused(tmp_path: Path) -> None
     card.model_copy(update={"version": 1, "sha256": own.sha256}).write(shelf.card(1))
     with pytest.raises(IntegrityError, match="other pictures"):
         Engine.load(own)
-    assert IMAGE == card.image
+    assert card.image == IMAGE

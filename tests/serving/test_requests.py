@@ -77,7 +77,10 @@ def test_what_is_not_strict_json_is_malformed(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[("seed", value) for value in ("true", '"5"', "5.0", "-1", "9223372036854775808", "1e999", "1e3", "[]", "9" * 5000, '"x"')],
+        *[
+            ("seed", value)
+            for value in ("true", '"5"', "5.0", "-1", "9223372036854775808", "1e999", "1e3", "[]", "9" * 5000, '"x"')
+        ],
         *[("count", value) for value in ("0", "-1", "65", "600", "1000000000", "true", '"1"', "1.0", "null", "{}")],
         *[("category", value) for value in ("1", "null", '""', "[]", '"' + "a" * 257 + '"')],
         *[("format", value) for value in ('"gif"', '"PNG"', "1", "null")],

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from packshot.serving.engine import Engine, Wish
-from tests.serving.conftest import Service, port_is_free, wait_until
+from tests.serving.conftest import SLOW, Service, port_is_free, wait_until
 from tests.serving.shelf import CATEGORIES, DIGEST
 
 pytestmark = pytest.mark.servers
@@ -166,7 +166,18 @@ def frames() -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello", png()[:-40], png()[:20], png() + b"PK\x03\x04zip", bomb(), frames(), b"GIF89a" + bytes(50), b"\xff\xd8\xff", bytes(4096)],
+    [
+        b"",
+        b"hello",
+        png()[:-40],
+        png()[:20],
+        png() + b"PK\x03\x04zip",
+        bomb(),
+        frames(),
+        b"GIF89a" + bytes(50),
+        b"\xff\xd8\xff",
+        bytes(4096),
+    ],
     ids=["empty", "text", "cut", "header", "polyglot", "bomb", "animated", "gif", "jpeg", "zeros"],
 )
 @pytest.mark.parametrize("declared", ["image/png", "image/webp"])
@@ -349,7 +360,7 @@ def test_a_bad_candidate_leaves_the_served_model_and_is_told_about(service: Serv
         assert service.metric("packshot_candidate_failed") == 1
         service.promote(1)
         assert "failed" not in client.get("/readyz").json()
-    assert service.log.read_text().count("epoch %d, 000000000000" % bad.epoch) == 1
+    assert service.log.read_text().count(f"epoch {bad.epoch}, 000000000000") == 1
 
 
 def test_a_flood_is_refused_with_a_time_to_come_back_and_health_stays_up(service: Service) -> None:
@@ -373,13 +384,16 @@ def test_work_for_a_client_that_left_is_given_up(service: Service) -> None:
     try:
         before = service.metric('packshot_requests_total{route="generate",status="499"}')
         body = json.dumps({"category": "mug", "count": 64}).encode()
-        request = f"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        request = (
+            f"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", service.port)) as client:
                 client.sendall(request.encode() + body)
                 wait_until(lambda: service.metric("packshot_queue_pictures") > 0, "the pictures are queued")
         wait_until(
-            lambda: service.metric('packshot_requests_total{route="generate",status="499"}') == before + 3, "the leaving is noticed"
+            lambda: service.metric('packshot_requests_total{route="generate",status="499"}') == before + 3,
+            "the leaving is noticed",
         )
         wait_until(lambda: service.metric("packshot_queue_pictures") == 0, "the queue is empty", 2)
     finally:
@@ -437,7 +451,13 @@ def test_a_service_without_a_model_waits_for_one_and_ends_cleanly(own_service: S
         own_service.promote(1)
         assert client.get("/readyz").status_code == 200
         assert generate(client, category="mug").status_code == 200
-    own_service.process.send_signal(signal.SIGTERM)
+        own_service.shelf.put(3, SLOW)
+        own_service.promote(3)
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(generate, client, category="mug", count=64)
+            wait_until(lambda: own_service.metric("packshot_queue_pictures") > 0, "the pictures are queued")
+            own_service.process.send_signal(signal.SIGTERM)
+            assert len(under_way.result(60).json()["images"]) == 64
     assert own_service.process.wait(30) == 0
     wait_until(lambda: port_is_free(own_service.port), "the port is free")
     assert "Traceback" not in own_service.log.read_text()
