@@ -69,7 +69,8 @@ def _draw(url: str, category: str, live: Live, image: ImageSpec) -> None:
 def _ask(url: str, body: dict[str, object] | None = None) -> tuple[str, bytes]:
     """The digest that an answer names, and its content."""
     data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310  ours
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310  ours
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.headers.get(DIGEST, ""), answer.read()
