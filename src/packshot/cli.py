@@ -126,8 +126,8 @@ def review(
     from packshot.release.review import review as act
 
     params, layout = _project()
-    outcome = act(params, layout, approve=approve, by=by or _login(), reason=reason)
-    typer.echo(f"{outcome.decision} by {outcome.by}: {outcome.reason}")
+    outcome = act(params, layout, by=by or _login(), approve=approve, reason=reason)
+    typer.echo(f"{outcome.decision}{f' by {outcome.by}' if outcome.by else ''}: {outcome.reason}")
 
 
 @app.command()
@@ -150,6 +150,26 @@ def rollback(
 
     live = act(Layout.here(), by=by or _login(), reason=reason)
     typer.echo(f"{live.model} version {live.version} is the champion again (epoch {live.epoch}, sha256 {live.sha256[:12]})")
+
+
+@app.command()
+def status() -> None:
+    """Say what is served, what waits, and how it came to be."""
+    from packshot.release.status import status as read
+
+    now = read(Layout.here())
+    typer.echo(f"champion   {_version(now.champion)}  epoch {now.epoch}  sha256 {now.sha256[:12] or '-'}  service: {now.live}")
+    typer.echo(f"candidate  {_version(now.candidate)}  {now.review}")
+    if now.alias != now.champion and not now.registry:
+        typer.echo(f"the alias 'champion' names {_version(now.alias)}: the ledger counts; promote again or roll back to mend it")
+    if now.registry:
+        typer.echo(f"registry   {now.registry}")
+    for entry in now.history:
+        typer.echo(f"  {entry.at}  epoch {entry.epoch}  {entry.act}  by {entry.by}: {entry.reason}")
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"
 
 
 @app.command()

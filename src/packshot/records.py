@@ -49,7 +49,7 @@ class Record(BaseModel):
                 advice=f"run the stage '{path.parent.name}' again",
             ) from error
 
-    def digest(self) -> str:
+    def content_digest(self) -> str:
         """The sha256 of the record's canonical JSON (sorted keys, no spaces)."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -115,7 +115,7 @@ def train_eyes(photos: Split, categories: int, params: ExtractorParams, cache: P
 
     The same photos, settings and torch give the same weights, however many threads there are.
     """
-    key = hashlib.sha256(f"{RECIPE} {torch.__version__} {categories} {params.digest()}".encode())
+    key = hashlib.sha256(f"{RECIPE} {torch.__version__} {categories} {params.content_digest()}".encode())
     key.update(np.ascontiguousarray(photos.images).tobytes())
     key.update(np.ascontiguousarray(photos.categories).tobytes())
     path = cache / "eyes" / f"{key.hexdigest()}.safetensors"

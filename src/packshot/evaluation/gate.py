@@ -89,7 +89,7 @@ def judge(report: EvaluationReport, params: GateParams) -> Verdict:
         judgements=judgements,
         dataset=report.dataset,
         evidence=report.evidence,
-        policy=params.digest(),
+        policy=params.content_digest(),
     )
 
 

@@ -74,7 +74,7 @@ def gather_real_side(
 
 def digest_evidence(real: RealSide, params: EvaluateParams, dataset: Digest) -> Digest:
     """The digest of all that scores rest on, but the model: equal evidence, comparable scores."""
-    parts = [PROTOCOL, dataset, params.digest(), real.catalog.digest, real.pixels.digest]
+    parts = [PROTOCOL, dataset, params.content_digest(), real.catalog.digest, real.pixels.digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -105,7 +105,7 @@ class Bundle:
         """Raise IntegrityError unless these are the weights and the verdict of those digests, and belong together."""
         if (found := file_digest(self.weights)) != sha256:
             raise _changed("the weights", found, sha256)
-        if (found := self.verdict().digest()) != verdict:
+        if (found := self.verdict().content_digest()) != verdict:
             raise _changed("the verdict", found, verdict)
         if (judged := self.candidate().sha256) != sha256:
             raise _changed("the weights that were judged", judged, sha256)
@@ -141,7 +141,7 @@ def pack(layout: Layout, folder: Path, *, data_version: str, git_commit: str) ->
     (folder / "pictures").mkdir()
     for picture in _pictures(evaluate / "pictures", candidate, verdict):
         shutil.copyfile(picture, folder / "pictures" / picture.name)
-    bundle.check(candidate.sha256, verdict.digest())
+    bundle.check(candidate.sha256, verdict.content_digest())
     bundle.scorecard()
     Manifest.of(folder).write(folder / MANIFEST)
     return bundle

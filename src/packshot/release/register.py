@@ -29,7 +29,7 @@ def register(params: Params, layout: Layout) -> Version:
     with tempfile.TemporaryDirectory(prefix="packshot-") as draft:
         bundle = pack(layout, Path(draft) / "version", data_version=data_version(layout), git_commit=git_commit(layout))
         candidate, verdict = bundle.candidate(), bundle.verdict()
-        found = registry.find(candidate.sha256, verdict.digest())
+        found = registry.find(candidate.sha256, verdict.content_digest())
         if found is None:
             lineage = bundle.lineage()
             version = Version(
@@ -42,7 +42,7 @@ def register(params: Params, layout: Layout) -> Version:
             )
             tags = {
                 "passed": "true",
-                "verdict": verdict.digest(),
+                "verdict": verdict.content_digest(),
                 "verdict_reason": verdict.reason,
                 "evidence": verdict.evidence,
                 "policy": verdict.policy,

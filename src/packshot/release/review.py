@@ -98,8 +98,7 @@ def find_candidate(registry: Registry) -> Registered:
 def fetched(registry: Registry, registered: Registered) -> Iterator[Bundle]:
     """The files of a version, downloaded and checked. Raises IntegrityError where they are not those that were registered."""
     with tempfile.TemporaryDirectory(prefix="packshot-") as draft:
-        registry.fetch(registered, Path(draft))
-        bundle = Bundle(Path(draft))
+        bundle = Bundle(registry.fetch(registered, Path(draft)))
         bundle.check(registered.version.sha256, registered.verdict)
         yield bundle
 

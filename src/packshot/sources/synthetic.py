@@ -14,11 +14,16 @@ from pydantic import Field
 from packshot.records import BadPhoto
 from packshot.sources.base import Photo, Pixels, Source
 from packshot.sources.rendering.accessories import bag, shoe
+from packshot.sources.rendering.bottles import bottle
 from packshot.sources.rendering.canvas import Canvas
-from packshot.sources.rendering.garments import dress, hat, longsleeve, skirt, t_shirt, trousers
-from packshot.sources.rendering.household import bottle, bowl, chair, lamp, mug, teapot, vase
+from packshot.sources.rendering.furniture import chair, lamp
+from packshot.sources.rendering.hats import hat
+from packshot.sources.rendering.pottery import bowl, mug, teapot, vase
 from packshot.sources.rendering.product import Product, design, kind_at
 from packshot.sources.rendering.scene import OVERSAMPLING, arrange, photograph
+from packshot.sources.rendering.skirts import dress, skirt
+from packshot.sources.rendering.tops import longsleeve, t_shirt
+from packshot.sources.rendering.trousers import trousers
 
 _DRAWERS: Mapping[str, Callable[[Canvas, Product], None]] = {
     "t-shirt": t_shirt,
@@ -55,6 +60,8 @@ class Synthetic(Source):
     """A catalogue of drawn garments and household goods; photo number i depends on the seed and on i alone."""
 
     kind: Literal["synthetic"] = "synthetic"
+    path: str = Field(min_length=1)
+    """The renderer, as a source's photos: DVC runs ingest again when what stands there changes."""
     count: int = Field(ge=1, le=1_000_000)
     seed: int = Field(0, ge=0, lt=2**32)
     size: int = Field(128, ge=32, le=1024)

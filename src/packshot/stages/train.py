@@ -78,7 +78,7 @@ def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, device: to
         run=run.name,
         step=0,
         dataset=dataset.digest,
-        params=recipe.digest(),
+        params=recipe.content_digest(),
         seed=params.seed,
     )
     return Checkpoints(layout.resume / run.name, identity, card)
@@ -89,7 +89,7 @@ def _tags(params: Params, layout: Layout, dataset: Dataset) -> dict[str, str]:
         "dataset": dataset.digest,
         "data_version": data_version(layout),
         "git_commit": git_commit(layout),
-        "params": params.digest(),
+        "params": params.content_digest(),
     }
 
 
