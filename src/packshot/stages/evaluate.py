@@ -16,6 +16,7 @@ from packshot.adapters.tracking import Tracking
 from packshot.errors import IntegrityError
 from packshot.evaluation.evidence import Evidence, RealSide
 from packshot.evaluation.pictures import show_nearest, show_reconstructions, show_samples, show_worst
+from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.scoring import (
     NotFinite,
     collect_evidence,
@@ -97,11 +98,6 @@ def tell_metrics(report: EvaluationReport) -> dict[str, dict[str, float]]:
     return told
 
 
-def picture_path(folder: Path, checkpoint: Checkpoint, what: str) -> Path:
-    """Where the picture `what` of a checkpoint stands in data/evaluate/pictures."""
-    return folder / f"{checkpoint.run}-{checkpoint.step}-{what}.png"
-
-
 def _load(layout: Layout, checkpoint: Checkpoint, dataset: Dataset) -> ImageModel:
     path = layout.stage("train") / checkpoint.path
     model, card = load_weights(path, checkpoint.sha256)
@@ -125,7 +121,7 @@ def _judge(
     if evidence.redrawn is not None:
         pictures |= {"reconstructions": show_reconstructions(evidence.redrawn), "worst": show_worst(evidence.redrawn)}
     for what, picture in pictures.items():
-        write_bytes(picture_path(folder, checkpoint, what), encode_png(picture))
+        write_bytes(folder / picture_name(checkpoint, what), encode_png(picture))
     return Scorecard(checkpoint=checkpoint, scores=score(evidence), reconstruction=how), _tell_photos(checkpoint, evidence)
 
 
@@ -169,8 +165,6 @@ def _annotate(layout: Layout, report: EvaluationReport) -> None:
     folder = layout.stage("evaluate") / "pictures"
     for card in report.scorecards:
         if run := runs.get(card.checkpoint.run):
-            pictures = {
-                what: picture_path(folder, card.checkpoint, what) for what in ("samples", "reconstructions", "worst", "nearest")
-            }
+            pictures = {what: folder / picture_name(card.checkpoint, what) for what in CAPTIONS}
             there = {what: picture for what, picture in pictures.items() if picture.is_file()}
             tracking.annotate(run, {f"test_{name}": value for name, value in _numbers(card).items()}, card.checkpoint.step, there)

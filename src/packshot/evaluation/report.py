@@ -1,0 +1,191 @@
+"""The gate's report: one HTML file that opens offline, for somebody who asks why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+from packshot.evaluation.ladder import CLIMBING, RUNGS
+from packshot.evaluation.metrics import METRICS
+from packshot.evaluation.page import draw_interval, figure, number, page, span, state, table
+from packshot.records import Checkpoint, Estimate, EvaluationReport, Finding, Judgement, Scorecard, Verdict
+
+CAPTIONS: Mapping[str, str] = {
+    "samples": "New pictures, one row a category, the same seeds in every row",
+    "reconstructions": "Held-out photos, and right of each the same photo drawn again",
+    "worst": "The ten photos that come back worst, then ten from the middle",
+    "nearest": "The new pictures that come nearest to a training photo, and right of each that photo: copies would show here",
+}
+"""The pictures of a checkpoint, in their order."""
+
+
+def picture_name(checkpoint: Checkpoint, what: str) -> str:
+    """How the picture `what` of a checkpoint is called in data/evaluate/pictures."""
+    return f"{checkpoint.run}-{checkpoint.step}-{what}.png"
+
+
+def render_report(verdict: Verdict, report: EvaluationReport, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
+    """Tell a verdict and all that it rests on as one HTML page; `pictures` are PNGs by checkpoint name, then by kind."""
+    cards = {card.checkpoint.name: card for card in report.scorecards}
+    body = [*_verdict(verdict), *_leaderboard(verdict, cards)]
+    chosen = verdict.candidate.name if verdict.candidate else ""
+    for said in sorted(verdict.judgements, key=lambda said: said.checkpoint.name != chosen):
+        name = said.checkpoint.name
+        body += _checkpoint(said, cards[name], pictures.get(name, {}))
+    body += [*_baselines(report), *_ladder(report), *_lineage(verdict)]
+    return page(f"packshot: {'passed' if verdict.passed else 'not passed'}", body)
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    word, tone = ("passed", "pass") if verdict.passed else ("not passed", "reject")
+    if not verdict.passed and _only_open(verdict.judgements):
+        word, tone = "inconclusive: not passed", "inconclusive"
+    yield '<p class="soft small">packshot · gate report</p>'
+    title = f"{verdict.candidate.name} goes on" if verdict.candidate else "No model goes on"
+    yield f'<section class="verdict {tone}"><div class="word">{word}</div><h1>{escape(title)}</h1>'
+    yield f"<p>{escape(verdict.reason)}</p></section>"
+
+
+def _only_open(judgements: Sequence[Judgement]) -> bool:
+    """Whether some checkpoint breaks no bound and merely fails to show that it keeps to one."""
+    return any(not any(finding.state == "reject" for finding in said.findings) and said.findings for said in judgements)
+
+
+def _leaderboard(verdict: Verdict, cards: Mapping[str, Scorecard]) -> Iterator[str]:
+    yield "<h2>Leaderboard</h2>"
+    best = METRICS[verdict.primary]
+    yield (
+        f'<p class="soft">Ranked by <b>{verdict.primary}</b>, {"highest" if best.higher_is_better else "lowest"} first. '
+        f"{escape(best.description)}.</p>"
+    )
+    shown = [verdict.primary, *(name for name in ("psnr", "ssim", "kid", "recall", "coverage") if name != verdict.primary)]
+
+    def rank(said: Judgement) -> tuple[bool, float]:
+        estimate = cards[said.checkpoint.name].estimate(verdict.primary)
+        value = estimate.value if estimate and estimate.value is not None else float("inf")
+        return not said.passed, -value if best.higher_is_better and value != float("inf") else value
+
+    order = sorted(verdict.judgements, key=rank)
+    rows = []
+    for said in order:
+        card = cards[said.checkpoint.name]
+        kept = f"{sum(finding.passed for finding in said.findings)} of {len(said.findings)}"
+        scores = [_score(card.estimate(name)) for name in shown]
+        rows.append([_name(said.checkpoint), state(_overall(said)), kept, *scores])
+    lit = next((index for index, said in enumerate(order) if said.checkpoint == verdict.candidate), None)
+    yield table(["checkpoint", "verdict", "bounds kept", *shown], rows, numbers=range(2, 3 + len(shown)), chosen=lit)
+
+
+def _overall(said: Judgement) -> str:
+    if said.passed:
+        return "pass"
+    return "reject" if any(finding.state == "reject" for finding in said.findings) or not said.findings else "inconclusive"
+
+
+def _checkpoint(said: Judgement, card: Scorecard, pictures: Mapping[str, bytes]) -> Iterator[str]:
+    yield f"<h2>{escape(said.checkpoint.name)} <span class=soft>· {escape(said.checkpoint.family)}</span></h2>"
+    yield f"<p>{escape(said.reason)}.</p>"
+    order = {"reject": 0, "inconclusive": 1, "pass": 2}
+    yield table(
+        ["bound", "", "measured", "n", "margin", "", "what would pass"],
+        [_finding(finding) for finding in sorted(said.findings, key=lambda finding: order[finding.state])],
+        numbers=(2, 3, 4),
+    )
+    for what, caption in CAPTIONS.items():
+        if png := pictures.get(what):
+            yield figure(png, caption)
+    yield f"<details><summary>Every score of {escape(said.checkpoint.name)}</summary>"
+    if card.reconstruction == "searched":
+        yield (
+            '<p class="soft small">It has no encoder: each photo was searched for among its latents. PSNR and SSIM '
+            "then say how much of the catalogue it covers, not how well it draws.</p>"
+        )
+    yield table(
+        ["metric", "better", "value", "n", "meaning"],
+        [
+            [
+                f"<code>{escape(score.metric)}</code>",
+                "higher" if METRICS[score.metric].higher_is_better else "lower",
+                f"{_score(score.estimate)} {METRICS[score.metric].unit}",
+                str(score.estimate.n),
+                f'{escape(METRICS[score.metric].description)}<span class="soft">{_note(score.estimate)}</span>',
+            ]
+            for score in card.scores
+        ],
+        numbers=(2, 3),
+    )
+    yield "</details>"
+
+
+def _finding(finding: Finding) -> list[str]:
+    return [
+        escape(finding.bound),
+        draw_interval(finding, at_least=">=" in finding.bound),
+        span(finding.value, finding.low, finding.high),
+        str(finding.n),
+        number(finding.margin),
+        state(finding.state),
+        f'<span class="small">{escape(finding.would_pass)}</span>',
+    ]
+
+
+def _baselines(report: EvaluationReport) -> Iterator[str]:
+    yield "<h2>Trivial models on the same photos</h2>"
+    yield '<p class="soft">What a model must stand beside. PCA has as many numbers a picture as the model\'s latent.</p>'
+    found = {score.metric: score.estimate for score in report.references}
+    names = [name.removeprefix("psnr_") for name in found if name.startswith("psnr_")]
+    rows = [[name.replace("_", " "), _score(found.get(f"psnr_{name}")), _score(found.get(f"ssim_{name}"))] for name in names]
+    for card in report.scorecards:
+        note = " (searched)" if card.reconstruction == "searched" else ""
+        rows.append(
+            [f"<b>{escape(card.checkpoint.name)}</b>{note}", _score(card.estimate("psnr")), _score(card.estimate("ssim"))]
+        )
+    yield table(["drawn again by", "PSNR, dB", "SSIM"], rows, numbers=(1, 2))
+
+
+def _ladder(report: EvaluationReport) -> Iterator[str]:
+    yield "<h2>The ladder</h2>"
+    yield (
+        '<p class="soft">Real photos that no model has seen, made worse by known amounts and measured in the same run: '
+        "the units in which the bounds are written.</p>"
+    )
+    found = {score.metric: score.estimate for score in report.references}
+    rows = [[rung.replace("_", " "), *(_plain(found.get(f"{metric}_{rung}")) for metric in CLIMBING)] for rung in RUNGS]
+    rows += [
+        [f"<b>{escape(card.checkpoint.name)}</b>", *(_plain(card.estimate(metric)) for metric in CLIMBING)]
+        for card in report.scorecards
+    ]
+    yield table(["real photos", *CLIMBING], rows, numbers=range(1, 1 + len(CLIMBING)))
+
+
+def _lineage(verdict: Verdict) -> Iterator[str]:
+    yield "<h2>Lineage</h2>"
+    yield '<p class="soft">What this verdict rests on, by sha256. Equal evidence means comparable scores.</p>'
+    rows = [["dataset", _digest(verdict.dataset)], ["evidence", _digest(verdict.evidence)], ["policy", _digest(verdict.policy)]]
+    rows += [[f"weights of {_name(said.checkpoint)}", _digest(said.checkpoint.sha256)] for said in verdict.judgements]
+    yield table(["what", "sha256"], rows)
+    yield (
+        '<p class="soft small">Intervals are two-sided at 95 %, over groups of near-duplicates. They tell what another draw of photos '
+        "and pictures would change, not what another training would. SSIM is Wang 2004: Gaussian window of 11 pixels, sigma 1.5, "
+        "valid windows, population covariance, data range 255; PSNR is the mean over photos.</p>"
+    )
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return f"<b>{escape(checkpoint.run)}</b><span class=soft>@{checkpoint.step}</span>"
+
+
+def _digest(digest: str) -> str:
+    return f"<code>{digest}</code>"
+
+
+def _score(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else span(estimate.value, estimate.low, estimate.high)
+
+
+def _plain(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else number(estimate.value)
+
+
+def _note(estimate: Estimate) -> str:
+    return f" · {escape(estimate.note)}" if estimate.note else ""
