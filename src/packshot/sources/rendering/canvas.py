@@ -9,13 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
-"""One number a pixel, (H, W), or three, (H, W, 3)."""
+Field = NDArray[np.floating[Any]]
+"""One number a pixel, (H, W), or three, (H, W, 3); float32 wherever it is large."""
 Points = NDArray[np.float64]
 """Points of an outline, (N, 2), in the product's frame."""
 Point = tuple[float, float]
@@ -47,20 +48,30 @@ class Region:
 
 @cache
 def _axis(side: int) -> Field:
-    return ((np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0).astype(np.float32)
+    return (np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0
 
 
 class Canvas:
-    """The layers of one product laid over each other, premultiplied by their coverage, and the product's footprint."""
+    """The layers of one product laid over each other, and where it stands.
+
+    `layers` is (side, side, 4): the colour premultiplied by its coverage, and the coverage.
+    """
 
     def __init__(self, side: int, light: Light, rng: np.random.Generator) -> None:
         self.side = side
         self.light = light
         self.rng = rng
-        self.colour = np.zeros((side, side, 3), np.float32)
-        self.coverage = np.zeros((side, side), np.float32)
+        self.layers = np.zeros((side, side, 4), np.float32)
         self.footprint = np.zeros((side, side), np.uint8)
         self._scratch = np.zeros((side, side), np.uint8)
+
+    def between(self, low: float, high: float) -> float:
+        """A measure of the product, drawn evenly between two bounds."""
+        return float(self.rng.uniform(low, high))
+
+    def chance(self, one_in: int) -> bool:
+        """True once in so many."""
+        return bool(self.rng.integers(one_in) == 0)
 
     def _fixed(self, points: Points) -> NDArray[np.int32]:
         pixels = (points + 1.0) * (self.side / 2.0) - 0.5
@@ -96,17 +107,16 @@ class Canvas:
         """Lay one part over what is there: colour (3,) or (H, W, 3), multiplied by its shade, plus a white gloss."""
         lit = np.asarray(shade, np.float32)
         sheen = np.asarray((lit - 1.0) * 0.05 + gloss, np.float32)
-        part = colour * lit[..., None] + sheen[..., None]
+        part = np.asarray(colour, np.float32) * lit[..., None] + sheen[..., None]
         cover = region.coverage
-        box = (region.rows, region.columns)
-        below = 1.0 - cover
-        self.colour[box] = self.colour[box] * below[..., None] + np.clip(part, 0.0, 1.0) * cover[..., None]
-        self.coverage[box] = self.coverage[box] * below + cover
+        below = self.layers[region.rows, region.columns]
+        below *= (1.0 - cover)[..., None]
+        below[..., :3] += np.clip(part, 0.0, 1.0) * cover[..., None]
+        below[..., 3] += cover
 
     def darken(self, region: Region, amount: float) -> None:
         """Darken what is there: a seam, a fold, a shadow of one part on another."""
-        box = (region.rows, region.columns)
-        self.colour[box] *= (1.0 - amount * region.coverage)[..., None]
+        self.layers[region.rows, region.columns, :3] *= (1.0 - amount * region.coverage)[..., None]
 
     def stand(self, outline: Points) -> None:
         """Say where the product touches the ground."""
@@ -115,6 +125,7 @@ class Canvas:
     def blurred(self, field: Field, radius: float) -> Field:
         """A Gaussian blur; the radius is its standard deviation in units of the frame."""
         sigma = radius * self.side / 2.0
+        field = np.asarray(field, np.float32)
         if sigma > 5.0:
             small = cv2.resize(field, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
             soft = cv2.GaussianBlur(small, (0, 0), sigma / 4.0, borderType=cv2.BORDER_CONSTANT)
@@ -125,11 +136,13 @@ class Canvas:
         """How steeply a height field turns towards the light: positive faces it."""
         across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32)
         kernel = (across * self.light.x + across.T * self.light.y) * np.float32(-self.side / 16.0)
-        return np.asarray(cv2.filter2D(height, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE), np.float32)
+        return np.asarray(
+            cv2.filter2D(np.asarray(height, np.float32), cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE), np.float32
+        )
 
 
 def outline(*strokes: Sequence[Point], steps: int = 7) -> Points:
-    """Join strokes to one outline: two points are a straight line, more are a Catmull-Rom spline; corners stand between strokes."""
+    """Join strokes to one outline: two points are a straight line, more a Catmull-Rom spline; corners stand between strokes."""
     return np.concatenate([spline(stroke, steps) for stroke in strokes])
 
 
@@ -178,8 +191,13 @@ def tube(path: Points, start: float, stop: float) -> Points:
     return np.concatenate([path + across, (path - across)[::-1]])
 
 
+def shifted(points: Points, x: float, y: float) -> Points:
+    """Points moved to the right and down."""
+    return np.asarray(points + np.array([x, y]), np.float64)
+
+
 def rotated(points: Points, degrees: float, about: Point = (0.0, 0.0)) -> Points:
     """Points turned clockwise about a point."""
     turn = math.radians(degrees)
     matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    return (points - about) @ matrix + about
+    return np.asarray((points - about) @ matrix + about, np.float64)

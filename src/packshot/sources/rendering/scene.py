@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -65,8 +65,7 @@ def photograph(
     """Take the picture: pixels (H, W, 3), and how much of each pixel the product covers, (H, W), both uint8."""
     camera = _camera(scene, canvas)
     big = (canvas.side, canvas.side)
-    layers = np.dstack([canvas.colour, canvas.coverage])
-    seen = cv2.warpPerspective(layers, camera, big, flags=cv2.INTER_LINEAR)
+    seen = cv2.warpPerspective(canvas.layers, camera, big, flags=cv2.INTER_LINEAR)
     seen = cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)
     coverage = np.asarray(seen[..., 3], np.float32)
 
@@ -79,9 +78,9 @@ def photograph(
 
 
 def _camera(scene: Scene, canvas: Canvas) -> NDArray[np.float64]:
-    """The homography from the canvas to the picture, both in pixels of the canvas: the product is turned, centred and brought near."""
+    """The homography from the canvas to the picture, both in pixels of the canvas: turns, centres and brings near."""
     side = canvas.side
-    left, top, wide, high = cv2.boundingRect(np.asarray(canvas.coverage > 0.02, np.uint8))
+    left, top, wide, high = cv2.boundingRect(np.asarray(canvas.layers[..., 3] > 0.02, np.uint8))
     turn, flip = math.radians(scene.degrees), -1.0 if scene.mirror else 1.0
     c, s = math.cos(turn), math.sin(turn)
     about = 2.0 / max(wide, high)
@@ -115,13 +114,18 @@ def _away(scene: Scene) -> float:
     return -math.copysign(1.0, scene.light.x) * (-1.0 if scene.mirror else 1.0)
 
 
+def _moved(field: Field, matrix: Sequence[Sequence[float]]) -> Field:
+    """The field under an affine map of its pixels, (2, 3)."""
+    return np.asarray(cv2.warpAffine(field, np.array(matrix), field.shape[::-1]), np.float32)
+
+
 def _flat_shadow(scene: Scene, coverage: Field) -> Field:
     """A garment's shadow on the backdrop close behind it."""
     size = len(coverage)
-    small = cv2.resize(coverage, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
-    drop = 0.016 * size
-    near = cv2.warpAffine(small, np.array([[1.0, 0.0, _away(scene) * drop * 0.35], [0.0, 1.0, drop * 0.4]]), small.shape[::-1])
-    far = cv2.warpAffine(small, np.array([[1.0, 0.0, _away(scene) * drop], [0.0, 1.0, drop * 1.4]]), small.shape[::-1])
+    small = np.asarray(cv2.resize(coverage, (size // 2, size // 2), interpolation=cv2.INTER_AREA), np.float32)
+    drop, away = 0.016 * size, _away(scene)
+    near = _moved(small, [[1.0, 0.0, away * drop * 0.35], [0.0, 1.0, drop * 0.4]])
+    far = _moved(small, [[1.0, 0.0, away * drop], [0.0, 1.0, drop * 1.4]])
     soft = 0.16 * _blur(near, 0.007 * size * scene.softness) + 0.12 * _blur(far, 0.022 * size * scene.softness)
     return np.asarray(cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -131,18 +135,14 @@ def _standing_shadow(canvas: Canvas, scene: Scene, camera: NDArray[np.float64], 
     size = len(coverage)
     half = (size // 2, size // 2)
     shrink = np.diag([0.5 / OVERSAMPLING, 0.5 / OVERSAMPLING, 1.0])
-    touch = cv2.warpPerspective(canvas.footprint, shrink @ camera, half, flags=cv2.INTER_AREA).astype(np.float32) * np.float32(
-        1 / 255
+    touch = cv2.warpPerspective(canvas.footprint, shrink @ camera, half, flags=cv2.INTER_AREA).astype(np.float32) / np.float32(
+        255
     )
-    low = float(np.flatnonzero(touch.any(1))[-1]) if touch.any() else half[1] * 0.9
-    lean = _away(scene) * 0.55
-    cast = np.array([[1.0, -lean * 0.30, lean * 0.30 * low], [0.0, 0.26, 0.74 * low]])
-    small = cv2.resize(coverage, half, interpolation=cv2.INTER_AREA)
-    thrown = cv2.warpAffine(small, cast, half)
-    pool = cv2.warpAffine(touch, np.array([[1.0, 0.0, _away(scene) * 0.02 * size], [0.0, 1.0, 0.006 * size]]), half)
-    soft = (
-        0.50 * _blur(touch, 0.007 * size)
-        + 0.32 * _blur(pool, 0.024 * size * scene.softness)
-        + 0.12 * _blur(np.asarray(thrown, np.float32), 0.022 * size * scene.softness)
-    )
+    ground = float(np.flatnonzero(touch.any(1))[-1]) if touch.any() else size * 0.45
+    away = _away(scene)
+    small = np.asarray(cv2.resize(coverage, half, interpolation=cv2.INTER_AREA), np.float32)
+    pool = _moved(touch, [[1.0, 0.0, away * 0.02 * size], [0.0, 1.0, 0.006 * size]])
+    cast = _moved(small, [[1.0, -away * 0.165, away * 0.165 * ground], [0.0, 0.26, 0.74 * ground]])
+    soft = 0.50 * _blur(touch, 0.007 * size) + 0.32 * _blur(pool, 0.024 * size * scene.softness)
+    soft = soft + 0.12 * _blur(cast, 0.022 * size * scene.softness)
     return np.asarray(np.clip(cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR), 0.0, 0.75), np.float32)
