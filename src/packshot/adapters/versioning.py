@@ -39,7 +39,9 @@ def add_catalog(layout: Layout, folder: Path) -> None:
         raise UsageError("the project is not under DVC", where=str(layout.root), advice="run 'git init' and 'dvc init' there")
     mirror(folder, layout.catalog)
     relative = layout.catalog.relative_to(layout.root).as_posix()
-    done = subprocess.run(_dvc("add", "-q", relative), cwd=layout.root, env=_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        _dvc("add", "-q", relative), cwd=layout.root, env=_environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         kind = Locked if any(word in said for word in _BUSY) else Unavailable
@@ -174,7 +176,7 @@ def _dvc(*words: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with this Python's commands found first, so that stages run in the same installation."""
+    """The process's own, with this Python's commands found first, so that stages run in the same installation."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
@@ -190,6 +192,7 @@ def _git(layout: Layout, *words: str) -> str:
             text=True,
             errors="replace",
             timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -196,7 +196,7 @@ def _walk_jpeg(content: bytes) -> None:
 def _check_trailing(rest: bytes) -> None:
     """What phones append on purpose passes (more pictures, films, Samsung's notes), and so does padding; none is kept."""
     rest = rest.strip(b"\x00\r\n ")
-    if rest and not (rest.startswith(b"\xff\xd8\xff") or rest[4:8] == b"ftyp" or rest.endswith(b"SEFT")):
+    if rest and not (rest.startswith(b"\xff\xd8\xff") or b"ftyp" in rest[:12] or rest.endswith(b"SEFT")):
         raise PictureError("TRAILING", f"{len(rest):,} bytes follow the end of the picture")
 
 
