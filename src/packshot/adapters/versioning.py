@@ -22,6 +22,10 @@ from packshot.layout import Layout
 GRACE_SECONDS = 10.0
 """How long a cancelled `dvc repro` may tidy up before it is killed."""
 
+_LEASH = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
+"""The shell that becomes DVC leaves a reader of its standard input behind. When this process dies, even by SIGKILL, that pipe closes
+and the reader ends the whole group: a stage that nobody watches would write into the next run."""
+
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "Lock is already")
 _EXIT = re.compile(r"exited with (\d+)")
 _OURS = re.compile(r"packshot: E\d+ (.*)")
@@ -104,10 +108,10 @@ def _stream(words: Sequence[str], root: Path, on_line: Callable[[str], None] | N
     """Run a command, hand on its lines as they come, and return its exit status and its last lines."""
     last: list[str] = []
     process = subprocess.Popen(
-        words,
+        ["sh", "-c", _LEASH, "sh", *words],
         cwd=root,
         env=_environment(),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -125,6 +129,9 @@ def _stream(words: Sequence[str], root: Path, on_line: Callable[[str], None] | N
     except BaseException:
         _end(process)
         raise
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _end(process: subprocess.Popen[str]) -> None:
