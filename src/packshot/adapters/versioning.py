@@ -23,8 +23,8 @@ GRACE_SECONDS = 10.0
 """How long a cancelled `dvc repro` may tidy up before it is killed."""
 
 _LEASH = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
-"""The shell that becomes DVC leaves a reader of its standard input behind. When this process dies, even by SIGKILL, that pipe closes
-and the reader ends the whole group: a stage that nobody watches would write into the next run."""
+"""The shell that becomes DVC leaves a reader of its standard input behind. When this process dies, even by SIGKILL, that pipe
+closes and the reader ends the whole group: a stage that nobody watches would write into the next run."""
 
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "Lock is already")
 _EXIT = re.compile(r"exited with (\d+)")
