@@ -91,14 +91,14 @@ class Generator:
             metrics=self.application.metrics,
         )
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Stop what this process started."""
         self.follower.stop()
         self.application.close()
 
 
-Generator.add_asgi_middleware(Door)
+Generator.add_asgi_middleware(Door)  # type: ignore[attr-defined]  # the decorator has made a Service of the class
 
 _generator: Generator | None = None
 """The one instance that BentoML makes, in the process that serves."""

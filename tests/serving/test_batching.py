@@ -36,7 +36,7 @@ class Gate:
 
 @pytest.fixture
 def batcher() -> Iterator[Batcher]:
-    made = Batcher(capacity=16)
+    made = Batcher("test", capacity=16)
     yield made
     made.close()
 
@@ -121,7 +121,7 @@ def test_a_failing_batch_fails_its_own_requests_and_no_other(batcher: Batcher) -
 
 def test_closing_ends_the_thread_and_tells_those_who_wait() -> None:
     before = threading.active_count()
-    batcher, gate = Batcher(capacity=16), Gate()
+    batcher, gate = Batcher("test", capacity=16), Gate()
     running = batcher.submit(gate.work, [1])
     assert gate.entered.acquire(timeout=30)
     waiting = batcher.submit(gate.work, [2])

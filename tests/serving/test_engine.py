@@ -44,7 +44,7 @@ def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_pat
 
 def test_pictures_are_the_same_through_the_queue_and_after_a_reload(tmp_path: Path) -> None:
     served, again = engine(tmp_path), engine(tmp_path)
-    batcher = Batcher(capacity=400)
+    batcher = Batcher("test", capacity=400)
     try:
         tickets = [batcher.submit(served.drawing, [Wish(0, 1000 * row + at) for at in range(row)]) for row in range(1, 20)]
         for row, ticket in enumerate(tickets, start=1):

@@ -85,13 +85,21 @@ def test_one_picture_comes_as_json_to_a_caller_that_accepts_json(service: Servic
 def test_the_same_request_gives_the_same_bytes_alone_and_in_a_crowd(service: Service) -> None:
     wishes = [(CATEGORIES[at % 4], 7000 + at) for at in range(40)]
     with service.client() as client:
-        alone = [generate(client, category=category, seed=seed).content for category, seed in wishes]
-        with ThreadPoolExecutor(12) as crowd:
-            noise = [crowd.submit(generate, client, category="mug", count=9) for _ in range(10)]
-            together = list(crowd.map(lambda wish: generate(client, category=wish[0], seed=wish[1]).content, wishes * 3))
-            assert all(answer.result().status_code == 200 for answer in noise)
-    assert together == alone * 3
-    assert len(set(alone)) == 40
+
+        def redraw() -> bytes:
+            return client.post("/reconstruct?category=boot", content=png(), headers={"Content-Type": "image/png"}).content
+
+        for version in (2, 1):
+            service.promote(version)
+            alone, redrawn = [generate(client, category=category, seed=seed).content for category, seed in wishes], redraw()
+            with ThreadPoolExecutor(12) as crowd:
+                noise = [crowd.submit(generate, client, category="mug", count=9) for _ in range(10)]
+                photos = [crowd.submit(redraw) for _ in range(4)]
+                together = list(crowd.map(lambda wish: generate(client, category=wish[0], seed=wish[1]).content, wishes * 3))
+                assert all(answer.result().status_code == 200 for answer in noise)
+                assert [photo.result() for photo in photos] == [redrawn] * 4
+            assert together == alone * 3
+            assert len(set(alone)) == 40
 
 
 def test_every_answer_names_the_model(service: Service) -> None:

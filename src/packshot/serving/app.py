@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -23,12 +19,13 @@ from starlette.routing import Route
 from packshot.images.decode import PictureError, decode
 from packshot.images.resize import fit_square
 from packshot.records import ServiceCard
+from packshot.serving.answers import Drawn, answer_error, answer_json, answer_pictures
 from packshot.serving.batching import Batcher, Closed, QueueFull, Work
 from packshot.serving.bodies import check_type, read_body, wait_for_leave
 from packshot.serving.encoding import ENCODINGS, Pixels, encode
 from packshot.serving.engine import Photo, Wish
 from packshot.serving.follow import Follower, Serving
-from packshot.serving.front import CLIENT_LEFT, REQUEST_ID, SERVING
+from packshot.serving.front import SERVING
 from packshot.serving.marks import Mark
 from packshot.serving.metrics import Metrics
 from packshot.serving.page import Page
@@ -44,7 +41,8 @@ from packshot.serving.requests import (
 
 JSON_BYTES = 64 * 1024
 PHOTO_BYTES = 8 * 1024 * 1024
-WAITING_PICTURES = 256
+WAITING_PICTURES, WAITING_PHOTOS = 256, 8
+"""How much may wait to be drawn, and to be drawn again."""
 UPLOADS = 4
 """How many photos may be on their way in at once."""
 DEADLINE_SECONDS = 30.0
@@ -56,14 +54,6 @@ DRAWN_SEEDS = 2**53
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One picture of an answer."""
-
-    seed: int | None
-    content: bytes
-
-
 class Description(ServiceCard):
     """GET /describe: the card of the model that is served, and the epoch of its promotion."""
 
@@ -71,15 +61,19 @@ class Description(ServiceCard):
 
 
 class Application:
-    """The routes, and the threads behind them: one that draws, two that encode, one that decodes."""
+    """The routes, and the threads behind them: one draws, one redraws photos, two encode, one decodes.
+
+    Redrawing has a thread of its own because a model without an encoder searches for seconds: nobody's pictures wait for that.
+    """
 
     def __init__(self, follower: Follower, page: Page, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._follower, self._page, self._deadline = follower, page, deadline_seconds
-        self._batcher = Batcher(capacity=WAITING_PICTURES)
+        self._drawing = Batcher("draw", capacity=WAITING_PICTURES)
+        self._redrawing = Batcher("redraw", capacity=WAITING_PHOTOS)
         self._encoders = ThreadPoolExecutor(2, "packshot-encode")
         self._decoder = ThreadPoolExecutor(1, "packshot-decode")
         self._uploads = 0
-        self.metrics = Metrics(follower, lambda: self._batcher.waiting)
+        self.metrics = Metrics(follower, lambda: self._drawing.waiting + self._redrawing.waiting)
         routes = [
             Route("/", self._index, methods=["GET"]),
             Route("/generate", self._generate, methods=["POST"]),
@@ -88,13 +82,14 @@ class Application:
             Route("/readyz", self._ready, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
         ]
-        handlers = dict.fromkeys((Problem, HTTPException, ClientDisconnect, Exception), _answer_error)
+        handlers = dict.fromkeys((Problem, HTTPException, ClientDisconnect, Exception), answer_error)
         self.routes = Starlette(routes=routes, exception_handlers=handlers)
         self.routes.router.redirect_slashes = False
 
     def close(self) -> None:
         """Stop the threads; whoever still waits is told to come back."""
-        self._batcher.close()
+        self._drawing.close()
+        self._redrawing.close()
         self._encoders.shutdown()
         self._decoder.shutdown()
 
@@ -106,10 +101,10 @@ class Application:
         category = check_category(asked.category, card.categories)
         check_work(asked.count, card.image)
         seeds = picture_seeds(secrets.randbelow(DRAWN_SEEDS) if asked.seed is None else asked.seed, asked.count)
-        pictures = await self._draw(request, serving.engine.drawing, [Wish(category, seed) for seed in seeds])
+        pictures = await self._await(request, self._drawing, serving.engine.drawing, [Wish(category, seed) for seed in seeds])
         drawn = await self._encode(serving, pictures, seeds, asked.format)
         self.metrics.count_pictures("generate", len(drawn))
-        return _answer_pictures(request, serving, asked.category, asked.format, drawn)
+        return answer_pictures(request, serving.live, asked.category, asked.format, drawn)
 
     async def _reconstruct(self, request: Request) -> Response:
         check_type(request, [encoding.media_type for encoding in ENCODINGS.values()])
@@ -125,16 +120,16 @@ class Application:
             pixels = await _in(self._decoder, partial(_read_photo, content, card.image.size))
         finally:
             self._uploads -= 1
-        pictures = await self._draw(request, serving.engine.redrawing, [Photo(pixels, category)])
+        pictures = await self._await(request, self._redrawing, serving.engine.redrawing, [Photo(pixels, category)])
         drawn = await self._encode(serving, pictures, [None], asked.format)
         self.metrics.count_pictures("reconstruct", 1)
-        return _answer_pictures(request, serving, asked.category, asked.format, drawn)
+        return answer_pictures(request, serving.live, asked.category, asked.format, drawn)
 
     async def _describe(self, request: Request) -> Response:
         serving = self._serving(request)
         card = serving.engine.card
         fields = {name: getattr(card, name) for name in ServiceCard.model_fields}
-        return _json(Description(**fields, epoch=serving.live.epoch).model_dump(mode="json"))
+        return answer_json(Description(**fields, epoch=serving.live.epoch).model_dump(mode="json"))
 
     async def _ready(self, request: Request) -> Response:
         now, failure = self._follower.current, self._follower.failure
@@ -143,7 +138,7 @@ class Application:
             state |= {"model": now.live.model, "version": now.live.version, "digest": now.live.sha256, "epoch": now.live.epoch}
         if failure:
             state["failed"] = {"what": failure.what, "reason": failure.reason}
-        return _json(state, 200 if now else 503, {} if now else {"Retry-After": "1"})
+        return answer_json(state, 200 if now else 503, {} if now else {"Retry-After": "1"})
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -158,10 +153,10 @@ class Application:
         request.scope[SERVING] = serving
         return serving
 
-    async def _draw(self, request: Request, work: Work[Item, Pixels], items: Sequence[Item]) -> list[Pixels]:
-        """Have the inference thread draw; give up when the client leaves or the deadline passes."""
+    async def _await(self, request: Request, batcher: Batcher, work: Work[Item, Pixels], items: Sequence[Item]) -> list[Pixels]:
+        """Have a thread draw; give up when the client leaves or the deadline passes."""
         try:
-            ticket = self._batcher.submit(work, items)
+            ticket = batcher.submit(work, items)
         except QueueFull as error:
             raise unavailable("too many pictures are waiting to be drawn", retry_seconds=1) from error
         except Closed as error:
@@ -181,7 +176,7 @@ class Application:
         finally:
             left.cancel()
             if not ready.done():
-                self._batcher.cancel(ticket)
+                batcher.cancel(ticket)
 
     async def _encode(
         self, serving: Serving, pictures: Sequence[Pixels], seeds: Sequence[int | None], form: Format
@@ -203,49 +198,8 @@ def _read_photo(content: bytes, size: int) -> Pixels:
         raise invalid(f"the photo is refused: {error.reason}: {quoted(error.detail)}", field="body") from error
 
 
-def _answer_pictures(request: Request, serving: Serving, category: str, form: Format, drawn: Sequence[Drawn]) -> Response:
-    """One picture is answered as its own bytes, unless the caller accepts JSON by name; several are always JSON."""
-    media_type = ENCODINGS[form].media_type
-    if len(drawn) == 1 and "application/json" not in request.headers.get("accept", "").lower():
-        headers = {} if drawn[0].seed is None else {"X-Packshot-Seed": str(drawn[0].seed)}
-        return Response(drawn[0].content, headers=headers, media_type=media_type)
-    images = [
-        {"data": base64.b64encode(one.content).decode("ascii")} | ({} if one.seed is None else {"seed": one.seed})
-        for one in drawn
-    ]
-    live = serving.live
-    return _json(
-        {
-            "model": live.model,
-            "version": live.version,
-            "digest": live.sha256,
-            "category": category,
-            "media_type": media_type,
-            "images": images,
-        }
-    )
-
-
-def _json(content: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(content).encode("ascii"), status, headers, media_type="application/json")
-
-
 Result = TypeVar("Result")
 
 
 async def _in(executor: Executor, work: Callable[[], Result]) -> Result:
     return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    """Refusals and faults as problems (a 405 keeps its Allow). Starlette raises a fault on, and the front logs it."""
-    if isinstance(error, ClientDisconnect):
-        return Response(status_code=CLIENT_LEFT)
-    if isinstance(error, HTTPException):
-        status = HTTPStatus(error.status_code)
-        gone = status == HTTPStatus.NOT_FOUND
-        detail = "there is nothing at this path" if gone else f"{quoted(request.method)} is not offered here"
-        error = Problem(status, detail, headers=error.headers)
-    if not isinstance(error, Problem):
-        error = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has more under this request id")
-    return error.answer(request.scope[REQUEST_ID])

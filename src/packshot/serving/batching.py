@@ -1,4 +1,4 @@
-"""One thread that packshot owns does all inference. It takes what is waiting and never waits for more."""
+"""Threads that packshot owns do all inference: each takes what is waiting and never waits for more."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Batcher:
     for the sixty-four pictures of the request before it.
     """
 
-    def __init__(self, *, capacity: int) -> None:
+    def __init__(self, name: str, *, capacity: int) -> None:
         self.capacity = capacity
         self._tickets: deque[Ticket[object, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="packshot-inference", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"packshot-{name}", daemon=True)
         self._thread.start()
 
     @property

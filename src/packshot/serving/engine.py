@@ -47,7 +47,7 @@ class Photo:
 
 
 class Engine:
-    """One model that draws. Its methods are called from one thread at a time."""
+    """One model that draws. Drawing changes nothing in it: two threads may."""
 
     def __init__(self, model: ImageModel, card: ServiceCard) -> None:
         self.model, self.card = model.eval().requires_grad_(requires_grad=False), card
