@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from packshot.records import Estimate
 
@@ -35,7 +35,8 @@ def estimate_mean(
     """Estimate the mean of `values` (N,) and its 95 % interval by resampling whole groups; without `groups` each stands alone.
 
     BCa corrects the percentile interval for bias and skewness (Efron 1987, JASA 82, eq. 2.2 to 2.3; its acceleration from the
-    jackknife over groups). For paired scores pass their differences. Withheld with fewer than `fewest` groups, or where a
+    jackknife over groups); its tails are expanded as Hesterberg (2015, The American Statistician 69, 371) has it, since a resample
+    is narrower than a sample. For paired scores pass their differences. Withheld with fewer than `fewest` groups, or where a
     value is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -48,7 +49,7 @@ def estimate_mean(
     if np.ptp(values) == 0:
         return Estimate(value=mean, low=mean, high=mean, n=values.size, note=note)
     means = _resampled_means(sums, counts, resamples, seed)
-    tail = (1 - CONFIDENCE) / 2
+    tail = _expanded_tail(len(sums))
     at = np.array([tail, 1 - tail])
     if method == "bca":
         at = _bca_levels(at, mean, means, (sums.sum() - sums) / (counts.sum() - counts))
@@ -112,6 +113,11 @@ def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) ->
         picks = random.integers(0, drawn, size=(min(block, resamples - start), drawn))
         means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
     return np.concatenate(means)
+
+
+def _expanded_tail(groups: int) -> float:
+    """The level at which the quantiles of resampled means cover like Student's interval."""
+    return float(ndtr(np.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 - CONFIDENCE) / 2)))
 
 
 def _bca_levels(levels: Floats, mean: float, means: Floats, left_out: Floats) -> Floats:
