@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -68,16 +69,19 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
-        raise ParamsError("\n  ".join(["does not say what it must:", *faults]), where="", advice=f"mend {path.name}") from None
+        faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"], fault.get("ctx", {})) for fault in error.errors()]
+        raise ParamsError(f"{path.name}: " + "\n  ".join(faults)) from None
 
 
-def _tell(place: tuple[int | str, ...], kind: str, message: str) -> str:
+def _tell(place: tuple[int | str, ...], kind: str, message: str, context: Mapping[str, object]) -> str:
     """One line for one fault: `train.steps: no such field; there are ...`."""
     if kind == "extra_forbidden":
         owner = _owner(Params, place[:-1])
         known = f"; there are {', '.join(_fields(owner))}" if owner else ""
         return f"{_dotted(place)}: no such field{known}"
+    if kind == "union_tag_invalid":
+        known = str(context["expected_tags"]).replace("'", "")
+        return f"{_dotted(place)}.{str(context['discriminator']).strip(chr(39))}: no such one as {context['tag']}; there are {known}"
     if kind == "missing":
         return f"{_dotted(place)}: is missing"
     return f"{_dotted(place)}: {message.removeprefix('Value error, ')}"

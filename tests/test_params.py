@@ -1,0 +1,64 @@
+"""params.yaml: read once, and every mistake in it told in words that help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from packshot.errors import ParamsError
+from packshot.params import load_params
+
+GOOD = Path(__file__).with_name("params.yaml")
+
+
+def fault(tmp_path: Path, before: str, after: str) -> str:
+    path = tmp_path / "params.yaml"
+    text = GOOD.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(ParamsError) as caught:
+        load_params(path)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_a_right_file_is_read_and_its_digest_is_stable(tmp_path: Path) -> None:
+    other = tmp_path / "params.yaml"
+    other.write_text("# another comment\n" + GOOD.read_text().replace("batch_size: 16", "batch_size:   16"))
+    assert load_params(GOOD) == load_params(other)
+    assert load_params(GOOD).content_digest() == load_params(other).content_digest()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("latent: 8, width: 4, prior", "latnt: 8, width: 4, prior", "train.runs.0.model.vae.latnt: no such field; there are family, latent"),
+        ("  steps: 60", "  stepps: 60", "train.stepps: no such field; there are steps, batch_size"),
+        ("  steps: 60", "  steps: soon", "train.steps: Input should be a valid integer"),
+        ("  steps: 60", "  steps: -1", "train.steps: Input should be greater than or equal to 1"),
+        ("family: gan", "family: gun", "train.runs.1.model.family: no such one as gun; there are vae, gan"),
+        ("kind: folder", "kind: ftp", "ingest.source.kind: no such one as ftp; there are folder, synthetic"),
+        ("size: 16", "size: 17", "prepare.image.size: 17 is not a power of two"),
+        ("seed: 3", "sead: 3", "sead: no such field; there are seed, ingest, validate, prepare"),
+        ("metric: psnr", "metric: prettiness", "no metric is called prettiness; there are psnr, ssim"),
+        ("seed: 3", "seed: 3\nseed: 4", "the key 'seed' stands here twice"),
+        ("seed: 3", "seed: [3", "not YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_is_possible(tmp_path: Path, before: str, after: str, told: str) -> None:
+    assert told in fault(tmp_path, before, after)
+
+
+def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(GOOD.read_text().replace("min_sharpness: 0.0", "min_sharpness: 6e1"))
+    assert load_params(path).validate_.min_sharpness == 60.0
+
+
+@pytest.mark.parametrize("content", [b"", b"just words", b"\xff\xfe", b"- a list"])
+def test_what_is_no_params_file_is_said_so(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParamsError):
+        load_params(path)

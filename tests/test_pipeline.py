@@ -1,0 +1,117 @@
+"""The six stages as DVC runs them: real DVC, real Git, real kills."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from packshot.records import Catalog, TrainReport, Verdict
+from packshot.sources.synthetic import render
+from packshot.stages import STAGES
+from tests.conftest import Project, make_project
+
+PHOTOS = 240
+
+
+def draw_shop(folder: Path) -> None:
+    """A shop's folder: category/photo.jpg, one of them no picture at all."""
+    for index in range(PHOTOS):
+        photo = render(11, index, 64)
+        path = folder / photo.category / f"{photo.sku}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), cv2.cvtColor(photo.pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    (path.parent / "broken.jpg").write_bytes(path.read_bytes()[:400])
+
+
+def run_stages(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def state(project: Project) -> dict[str, str]:
+    """Every output's bytes, but for where the runs were tracked and the pages that carry dates."""
+    files = {
+        path.relative_to(project.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for name in STAGES
+        for path in sorted((project.root / "data" / name).rglob("*"))
+        if path.is_file() and "docs" not in path.parts and path.name not in {"tracked.json", ".gitignore"}
+    }
+    assert files
+    return files
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose catalogue is a shop's folder, run once from end to end by `dvc repro`."""
+    base = tmp_path_factory.mktemp("shop")
+    draw_shop(base / "photos")
+    project = make_project(base / "project")
+    project.run("packshot", "catalog", "add", str(base / "photos"))
+    done = project.run("dvc", "repro")
+    assert run_stages(done.stdout) == list(STAGES)
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "Train")
+    yield project
+
+
+def test_a_folder_of_photos_becomes_a_judged_model(shop: Project) -> None:
+    catalog = Catalog.read(shop.root / "data/ingest/catalog.json")
+    assert catalog.photos == PHOTOS
+    assert [bad.path.rpartition("/")[2] for bad in catalog.quarantined] == ["broken.jpg"]
+    verdict = Verdict.read(shop.root / "data/gate/verdict.json")
+    report = TrainReport.read(shop.root / "data/train/report.json")
+    assert {judgement.checkpoint for judgement in verdict.judgements} == set(report.checkpoints)
+    assert verdict.dataset == report.dataset
+
+
+def test_a_second_repro_runs_no_stage(shop: Project) -> None:
+    assert run_stages(shop.run("dvc", "repro").stdout) == []
+
+
+def test_changing_the_gate_runs_the_gate_alone(shop: Project) -> None:
+    text = (shop.root / "params.yaml").read_text()
+    shop.set(**{"gate.bounds.0.at_least": 99.0})
+    try:
+        assert run_stages(shop.run("dvc", "repro").stdout) == ["gate"]
+        assert not Verdict.read(shop.root / "data/gate/verdict.json").passed
+    finally:
+        (shop.root / "params.yaml").write_text(text)
+    assert run_stages(shop.run("dvc", "repro").stdout) == []
+
+
+def test_dvc_shows_metrics_plots_and_differences(shop: Project) -> None:
+    metrics = json.loads(shop.run("dvc", "metrics", "show", "--json").stdout)
+    assert "psnr" in json.dumps(metrics)
+    plots = json.loads(shop.run("dvc", "plots", "show", "--json", "-o", "var/plots").stdout)
+    shown = json.dumps(plots)
+    assert "curves" in shown
+    assert "sheets" in shown
+    assert "pictures" in shown
+    done = shop.run("dvc", "exp", "run", "--temp", "-n", "longer", "-S", "train.steps=40")
+    assert "train" in run_stages(done.stdout)
+    assert "ingest" not in run_stages(done.stdout)
+    difference = json.loads(shop.run("dvc", "metrics", "diff", "HEAD", "longer", "--json").stdout)
+    assert difference
+    assert state(shop)
+
+
+@pytest.mark.parametrize("point", ["train.step:12:kill", "train.done:1:kill", "ingest.shard:1:kill"])
+def test_a_stage_killed_and_run_again_ends_as_if_it_never_was(shop: Project, tmp_path: Path, point: str) -> None:
+    expected = state(shop)
+    copy = tmp_path / "project"
+    shop.run("git", "clone", "-q", ".", str(copy))
+    killed = Project(copy)
+    (copy / "data" / "catalog").mkdir(parents=True, exist_ok=True)
+    killed.run("dvc", "config", "cache.dir", str(tmp_path / "cache"))
+    killed.run("dvc", "remote", "add", "-d", "store", str(shop.root / ".dvc/cache/files/md5").removesuffix("/files/md5"))
+    killed.run("dvc", "pull", "-q", "data/catalog.dvc")
+    first = killed.run("dvc", "repro", code=None, PACKSHOT_FAILPOINT=point)
+    assert first.returncode != 0
+    assert "-9" in first.stdout + first.stderr or "137" in first.stdout + first.stderr
+    killed.run("dvc", "repro")
+    assert state(killed) == expected
