@@ -28,7 +28,7 @@ def mug(canvas: Canvas, product: Product) -> None:
     pipe(canvas, canvas.line(_ear(canvas, product, x + wide * 0.94, top, bottom), thick), tone, gloss, thick / 2)
     body, rim = turned(canvas, profile, tilt, x=x), profile[0][0]
     pot(canvas, body, print_.paint(body.surface_x, body.surface_y), gloss, top + rim * tilt * 0.7, bottom)
-    opening(canvas, x, top, rim, tilt, mixed(print_.first, WHITE, 0.9 if canvas.chance(2) else 0.0), lip=0.035)
+    opening(canvas, x, top, rim, tilt, mixed(print_.first, WHITE, 0.9 if product.has("a white inside") else 0.0), lip=0.035)
     canvas.stand(ellipse(x, bottom, profile[-1][0], profile[-1][0] * tilt))
 
 
@@ -96,8 +96,17 @@ def bowl(canvas: Canvas, product: Product) -> None:
         canvas.stand(ellipse(0.0, bottom, foot, foot * low))
     body = turned(canvas, profile, low)
     pot(canvas, body, print_.paint(body.surface_x, body.surface_y), canvas.between(0.1, 0.5), top + wide * low, bottom + 0.1)
-    inside = mixed(print_.first, WHITE, 0.8 if canvas.chance(3) and not flat else 0.0)
-    opening(canvas, 0.0, top, profile[0][0], tilt, inside, lip=0.03, print_=print_ if flat else None)
+    inside = mixed(print_.first, WHITE, 0.9 if product.has("a white inside") else 0.0)
+    opening(
+        canvas,
+        0.0,
+        top,
+        profile[0][0],
+        tilt,
+        inside,
+        lip=0.03,
+        print_=print_ if flat and not product.has("a white inside") else None,
+    )
 
 
 def teapot(canvas: Canvas, product: Product) -> None:
@@ -110,18 +119,19 @@ def teapot(canvas: Canvas, product: Product) -> None:
     elif product.has("a tall body"):
         shape = ((0.20, -0.46), (0.30, -0.42), (0.40, 0.04), (0.47, 0.38), (0.38, 0.50), (0.32, 0.52))
     else:
-        shape = ((0.23, -0.22), (0.48, -0.16), (0.68, 0.10), (0.58, 0.38), (0.40, 0.47), (0.32, 0.48))
-    tall = canvas.between(0.92, 1.12)
-    profile = tuple((width, y * tall) for width, y in shape)
+        shape = ((0.22, -0.20), (0.44, -0.15), (0.60, 0.10), (0.52, 0.34), (0.36, 0.42), (0.29, 0.43))
+    overhead = product.has("an overhead handle")
+    tall, lower = canvas.between(0.92, 1.12), 0.18 if overhead else 0.0
+    profile = tuple((width, y * tall + lower) for width, y in shape)
     top, bottom = profile[0][1], profile[-1][1]
     belly, middle = max(width for width, _ in profile), (top + bottom) / 2
     tone = print_.second if product.pattern == "two-tone" else print_.first
     _spout(canvas, belly, top, middle, tone, gloss)
-    if product.has("an overhead handle"):
-        arch = ellipse(0.0, top + 0.04, profile[0][0] + 0.15, canvas.between(0.50, 0.60), 182.0, 358.0)
+    if overhead:
+        arch = ellipse(0.0, top + 0.04, profile[0][0] + 0.15, canvas.between(0.42, 0.54), 182.0, 358.0)
         pipe(canvas, canvas.line(arch, 0.055), print_.second if canvas.chance(2) else OAK, 0.2, 0.03)
     else:
-        out = belly + canvas.between(0.18, 0.26)
+        out = belly + canvas.between(0.17, 0.24)
         ear = [(-belly * 0.72, top + 0.10), (-belly - 0.08, top - 0.02), (-out, top + 0.14), (-out + 0.06, middle + 0.12)]
         pipe(canvas, canvas.line(spline([*ear, (-belly * 0.85, middle + 0.20)]), 0.085), tone, gloss, 0.045)
     body = turned(canvas, profile, tilt)
@@ -131,7 +141,7 @@ def teapot(canvas: Canvas, product: Product) -> None:
 
 
 def _spout(canvas: Canvas, belly: float, top: float, middle: float, tone: Field, gloss: float) -> None:
-    reach, rise = belly + canvas.between(0.24, 0.32), top - canvas.between(-0.04, 0.06)
+    reach, rise = belly + canvas.between(0.22, 0.29), top - canvas.between(-0.04, 0.06)
     path = spline([(belly * 0.62, middle + 0.18), (belly + 0.08, middle + 0.10), (reach - 0.12, middle - 0.10), (reach, rise)])
     pipe(canvas, canvas.area(tube(path, 0.135, 0.052)), tone, gloss, 0.09)
     canvas.lay(canvas.area(rotated(ellipse(reach, rise, 0.052, 0.022), -28.0, (reach, rise))), tone * 0.4)

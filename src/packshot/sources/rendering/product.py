@@ -76,7 +76,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("hat", 3, (("a curved peak", "a wide brim", "a turned-up cuff"),), sided=True),
     Kind("shoe", 4, (("a low top", "a high top"), ("laces", "a strap"), ("", "a side stripe")), sided=True),
     Kind("bag", 3, (("two handles", "a flap and a long strap", "one round handle"), ("", "a metal clasp", "an outer pocket"))),
-    Kind("mug", 4, (("a round handle", "a square handle"), ("straight walls", "flared walls", "rounded walls")), sided=True),
+    Kind(
+        "mug",
+        4,
+        (("a round handle", "a square handle"), ("straight walls", "flared walls", "rounded walls"), ("", "a white inside")),
+        sided=True,
+    ),
     Kind("vase", 3, (("a narrow neck", "a round belly", "a flared mouth", "straight walls"), ("a glossy glaze", "a matt glaze"))),
     Kind("lamp", 3, (("a cone shade", "a drum shade", "a dome shade"), ("a round base", "a column base", "three legs"))),
     Kind(
@@ -87,11 +92,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("bottle", 3, (("a long neck", "a short neck", "square shoulders", "a round belly"), ("a label", "a wide band", ""))),
     Kind("teapot", 3, (("a round belly", "a tall body", "a wide body"), ("a round handle", "an overhead handle")), sided=True),
-    Kind(
-        "bowl",
-        3,
-        (("a deep body", "a flat body", "straight walls"), ("a foot ring", "")),
-    ),
+    Kind("bowl", 3, (("a deep body", "a flat body", "straight walls"), ("a foot ring", ""), ("", "", "a white inside"))),
 )
 
 
@@ -117,15 +118,11 @@ class Product:
     @property
     def caption(self) -> str:
         """One line of plain English that names the category, the colours, the pattern and the features."""
-        spoken = [feature for feature in self.features if feature]
-        looks = self.colour if self.pattern == "plain" else f"{self.colour} {self.pattern}"
-        article = "an" if looks[0] in "aeiou" else "a"
-        details = ["in " + self.second_colour + " and " + self.colour] if self.pattern != "plain" else []
-        side = "left" if self.from_left else "right"
-        text = f"{article} {looks} {self.category}"
-        if spoken:
+        looks = self.colour if self.pattern == "plain" else f"{self.colour} and {self.second_colour} {self.pattern}"
+        text = f"{'an' if looks[0] in 'aeiou' else 'a'} {looks} {self.category}"
+        if spoken := [feature for feature in self.features if feature]:
             text += " with " + " and ".join(part for part in (", ".join(spoken[:-1]), spoken[-1]) if part)
-        return ", ".join([text, *details, f"{'seen' if self.kind.sided else 'lit'} from the {side}"])
+        return f"{text}, {'seen' if self.kind.sided else 'lit'} from the {'left' if self.from_left else 'right'}"
 
 
 T = TypeVar("T")

@@ -84,7 +84,8 @@ def _camera(scene: Scene, canvas: Canvas) -> NDArray[np.float64]:
     turn, flip = math.radians(scene.degrees), -1.0 if scene.mirror else 1.0
     c, s = math.cos(turn), math.sin(turn)
     about = 2.0 / max(wide, high)
-    centred = np.array([[about, 0.0, -about * (left + wide / 2)], [0.0, about, -about * (top + high / 2)], [0.0, 0.0, 1.0]])
+    x, y = left + (wide - 1) / 2, top + (high - 1) / 2
+    centred = np.array([[about, 0.0, -about * x], [0.0, about, -about * y], [0.0, 0.0, 1.0]])
     posed = np.array([[flip * c, -s, 0.0], [flip * s, c, 0.0], [flip * scene.keystone[1], -scene.keystone[0], 1.0]]) @ centred
     corners = posed @ np.array([[left, left, left + wide, left + wide], [top, top + high, top, top + high], [1.0, 1.0, 1.0, 1.0]])
     low, far = (corners[:2] / corners[2]).min(1), (corners[:2] / corners[2]).max(1)
