@@ -121,19 +121,19 @@ class Registry:
             model = client.create_logged_model(experiment, self.model, source_run_id=run, tags=tags, model_type="generator")
             client.log_model_artifacts(model.model_id, str(folder))
             with tempfile.TemporaryDirectory(prefix="packshot-") as draft:
-                self._download(model.model_uri, Path(draft), manifest)
+                self._download(client, model.model_uri, Path(draft), manifest)
             client.finalize_logged_model(model.model_id, "READY")
             page = describe(f"ajax-api/2.0/mlflow/logged-models/{model.model_id}/artifacts/files?artifact_file_path=")
             made = client.create_model_version(self.model, model.model_uri, run_id=run, tags=tags, description=page)
             return self._read(client, made.version)
 
-    def fetch(self, registered: Registered, folder: Path) -> None:
-        """Download a version into `folder` and check every file of it.
+    def fetch(self, registered: Registered, folder: Path) -> Path:
+        """Download a version below `folder`, check every file of it, and say where it is.
 
         Raises IntegrityError where bytes are not those that were registered.
         """
-        with self._asking():
-            self._download(registered.source, folder, registered.manifest)
+        with self._asking() as client:
+            return self._download(client, registered.source, folder, registered.manifest)
 
     def point(self, alias: Alias, version: int | None) -> None:
         """Let `alias` name a version, or none."""
@@ -166,12 +166,13 @@ class Registry:
             raise IntegrityError("its tags are not packshot's", where=where, advice="register the model again") from error
         return Registered(version, tags["verdict"], tags["manifest"], tags, tuple(found.aliases), str(found.source))
 
-    def _download(self, source: str, folder: Path, manifest: str) -> None:
+    def _download(self, client: Any, source: str, folder: Path, manifest: str) -> Path:
         if not re.fullmatch(r"models:/m-[0-9a-f]+", source):
             raise IntegrityError("not a model of this registry", where=source, advice="register it again")
         from mlflow.artifacts import download_artifacts
 
-        download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking.uri)
+        place = client.get_logged_model(source.removeprefix("models:/")).artifact_location
+        folder = Path(download_artifacts(artifact_uri=place, dst_path=str(folder), tracking_uri=self.tracking.uri))
         path = folder / MANIFEST
         if not path.is_file() or file_digest(path) != manifest:
             raise _changed(MANIFEST, source)
@@ -179,6 +180,7 @@ class Registry:
         if (found := Manifest.of(folder)) != declared:
             odd = {file.path for file in {*found.files} ^ {*declared.files}}
             raise _changed(", ".join(sorted(odd)), source)
+        return folder
 
     @cached_property
     def _client(self) -> Any:
@@ -190,8 +192,10 @@ class Registry:
         client = self._client
         from mlflow.exceptions import MlflowException
 
-        name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-        usual, os.environ[name] = os.environ[name], str(self.seconds)
+        # Here and there MLflow makes a client of its own, which knows but the environment.
+        lent = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(self.seconds), "MLFLOW_TRACKING_URI": self.tracking.uri}
+        usual = {name: os.environ.get(name) for name in lent}
+        os.environ.update(lent)
         try:
             yield client
         except (MlflowException, OSError) as error:
@@ -199,7 +203,10 @@ class Registry:
                 raise  # the disk's, not the server's
             raise Unavailable(f"MLflow says: {' '.join(str(error).split())[:300]}", where=self.tracking.uri) from error
         finally:
-            os.environ[name] = usual
+            for name, value in usual.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _changed(what: str, source: str) -> IntegrityError:

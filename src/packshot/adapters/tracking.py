@@ -107,7 +107,7 @@ class Tracking:
         return runlog
 
     def annotate(self, mlflow_run: str, metrics: Mapping[str, float], step: int, pictures: Mapping[str, Path]) -> None:
-        """Add what evaluate found to a run: metrics at `step`, and pictures by name as artifacts under evaluation/.
+        """Add what evaluate found to a run: metrics at `step`, and pictures by name as artifacts under evaluation/<step>/.
 
         A run that the server does not know, or a server that does not answer, is a warning.
         """
@@ -125,7 +125,7 @@ class Tracking:
             remote.send([Measured(name=_name(name), step=step, value=value, at=_now()) for name, value in finite.items()])
             for name, path in pictures.items():
                 with Image.open(path) as picture:
-                    client.log_image(known, picture, artifact_file=f"evaluation/{_name(name)}.png")
+                    client.log_image(known, picture, artifact_file=f"evaluation/{step}/{_name(name)}.png")
         except Exception as error:
             log.warning("the evaluation of %s is not shown in MLflow: %s", mlflow_run, _reason(error))
 
@@ -266,13 +266,17 @@ class RunLog:
         """Reach for the server and the run; without an answer, spool."""
         self._flush()
         if self._remote is not None:
-            with _shrugging("system metrics"):
-                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+            self._watch_system(self._remote.run)
 
-                self._monitor = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
-                    self._remote.run, sampling_interval=5, resume_logging=True, tracking_uri=self._tracking.uri
-                )
-                self._monitor.start()
+    def _watch_system(self, run: str) -> None:
+        """Let MLflow note what the processor, the memory, the disk and the GPU do."""
+        with _shrugging("system metrics"):
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            self._monitor = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
+                run, sampling_interval=5, resume_logging=True, tracking_uri=self._tracking.uri
+            )
+            self._monitor.start()
 
     def close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str = "") -> None:
         """Send what is left and close the run."""
@@ -418,6 +422,7 @@ def _import_mlflow() -> None:
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_CONFIGURE_LOGGING": "false",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_TO_ANSWER),
     }.items():

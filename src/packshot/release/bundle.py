@@ -8,6 +8,7 @@ from pathlib import Path
 
 from packshot.adapters.registry import MANIFEST, Manifest, Registered
 from packshot.errors import GateRefused, IntegrityError
+from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.review import PhotoScores, read_photo_scores
 from packshot.layout import Layout
 from packshot.models.weights import WeightsCard, read_card
@@ -47,7 +48,9 @@ class Bundle:
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        return tuple(sorted((self.folder / "pictures").glob("*.png")))
+        """In the order of the gate's report; each is named by what it shows."""
+        paths = (self.folder / "pictures" / f"{what}.png" for what in CAPTIONS)
+        return tuple(path for path in paths if path.is_file())
 
     def verdict(self) -> Verdict:
         return Verdict.read(self.folder / "verdict.json")
@@ -139,18 +142,14 @@ def pack(layout: Layout, folder: Path, *, data_version: str, git_commit: str) ->
     shutil.copyfile(gate / "report.html", folder / "report.html")
     shutil.copyfile(evaluate / "photos.parquet", folder / "photos.parquet")
     (folder / "pictures").mkdir()
-    for picture in _pictures(evaluate / "pictures", candidate, verdict):
-        shutil.copyfile(picture, folder / "pictures" / picture.name)
+    for what in CAPTIONS:
+        picture = evaluate / "pictures" / picture_name(candidate, what)
+        if picture.is_file():
+            shutil.copyfile(picture, folder / "pictures" / f"{what}.png")
     bundle.check(candidate.sha256, verdict.content_digest())
     bundle.scorecard()
     Manifest.of(folder).write(folder / MANIFEST)
     return bundle
-
-
-def _pictures(folder: Path, candidate: Checkpoint, verdict: Verdict) -> list[Path]:
-    """The candidate's pictures, and those that speak of no checkpoint at all."""
-    others = {judgement.checkpoint.name for judgement in verdict.judgements} - {candidate.name}
-    return [path for path in sorted(folder.glob("*.png")) if not any(other in path.stem for other in others)]
 
 
 def _changed(what: str, found: str, expected: str) -> IntegrityError:

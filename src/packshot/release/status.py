@@ -38,8 +38,9 @@ class Status(Record):
 
 def status(layout: Layout) -> Status:
     """Read ledger, live.json and registry; without MLflow the rest is told all the same."""
-    model = load_params(layout.params).release.model
     history = Ledger(layout.ledger).history() if layout.ledger.is_file() else ()
+    named = (entry.champion.model for entry in reversed(history) if entry.champion)
+    model = next(named, None) or load_params(layout.params).release.model
     head = history[-1] if history else None
     candidate = champion = None
     fault = ""
