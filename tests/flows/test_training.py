@@ -1,0 +1,109 @@
+"""The flow `training` on a real server and a real DVC project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import State
+
+from flows.tasks import TASKS
+from flows.training import training
+from packshot.stages import STAGES
+from tests.flows.conftest import Server, Shop, running
+
+pytestmark = pytest.mark.servers
+
+
+def train(shop: Shop, **parameters: object) -> State[None]:
+    return training(shop.root, return_state=True, **parameters)
+
+
+def flow_run_of(state: State[None]) -> object:
+    found = state.state_details.flow_run_id
+    assert found
+    return found
+
+
+def test_there_is_one_task_a_stage_named_by_its_word() -> None:
+    assert tuple(TASKS) == STAGES
+    assert [task.name for task in TASKS.values()] == list(STAGES)
+
+
+def test_the_six_stages_run_in_order_and_say_what_they_did(shop: Shop, client: SyncPrefectClient) -> None:
+    state = train(shop)
+    assert (state.is_completed(), state.message) == (True, "vae@30 holds every bound")
+    assert [stage for word, stage, _ in shop.journal() if word == "begin"] == list(STAGES)
+
+    run = flow_run_of(state)
+    artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
+    shown = {artifact.key: artifact for artifact in artifacts}
+    assert set(shown) == {*STAGES, "train-progress"}
+    assert "| dress | 3 |" in str(shown["ingest"].data)
+    assert shown["train-progress"].data == 100.0
+
+    again = train(shop)
+    assert again.is_completed()
+    assert len(shop.journal()) == 2 * len(STAGES), "DVC has nothing to repeat"
+
+
+def test_a_stage_is_the_last_where_it_is_said_to_be(shop: Shop) -> None:
+    assert train(shop, until="validate").is_completed()
+    assert [stage for word, stage, _ in shop.journal() if word == "begin"] == ["ingest", "validate"]
+
+
+def test_a_failing_stage_fails_the_run_with_its_own_line(shop: Shop, client: SyncPrefectClient, server: Server) -> None:
+    shop.mood("validate.fail", "E10 2 expectations are broken: data/validate/report.html: see the photos there")
+    state = train(shop)
+    line = "packshot: E10 2 expectations are broken: data/validate/report.html: see the photos there"
+    assert (state.type.value, state.name, state.message) == ("FAILED", "DataRejected", line)
+    assert [stage for word, stage, _ in shop.journal()] == ["ingest", "ingest", "validate"], "tried once, and nothing after it"
+
+
+def test_models_that_do_not_pass_are_an_answer_and_no_fault(shop: Shop) -> None:
+    shop.mood("gate.refuse")
+    state = train(shop)
+    assert (state.is_completed(), state.name, state.message) == (True, "Refused", "no checkpoint passes: psnr")
+
+
+def test_a_stage_that_takes_too_long_is_ended_and_says_so(shop: Shop) -> None:
+    shop.mood("ingest.slow", "300")
+    state = train(shop, stage_minutes=0.08)
+    assert (state.is_failed(), state.name) == (True, "TimedOut")
+    ((_, _, process),) = shop.journal()
+    assert not alive(process)
+
+
+def test_a_folder_that_is_no_project_is_named(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> None:
+    state = training(tmp_path_factory.mktemp("nothing"), return_state=True)
+    assert state.is_failed()
+    assert (state.message or "").startswith("packshot: E2 there is no params.yaml here or in any folder above")
+
+
+def test_two_flows_at_once_take_turns(shop: Shop) -> None:
+    shop.mood("prepare.slow", "2")
+    code = "from flows.training import training; assert training(return_state=True).is_completed()"
+    command = [sys.executable, "-c", code]
+    with (
+        running(command, shop.root, shop.environment, shop.root / "logs" / "one") as one,
+        running(command, shop.root, shop.environment, shop.root / "logs" / "two") as two,
+    ):
+        assert [one.wait(90), two.wait(90)] == [0, 0]
+    journal = shop.journal()
+    assert all(
+        (first[0], second[0]) == ("begin", "end") and first[1:] == second[1:]
+        for first, second in zip(journal[::2], journal[1::2], strict=True)
+    ), "no stage ran while another did"
+    assert {stage for _, stage, _ in journal} == set(STAGES)
+    clean = subprocess.run(["dvc", "status", "-q"], cwd=shop.root, env=shop.environment, check=False)
+    assert clean.returncode == 0
+
+
+def alive(process: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
