@@ -130,8 +130,9 @@ def _stream(words: Sequence[str], root: Path, on_line: Callable[[str], None] | N
         _end(process)
         raise
     finally:
-        if process.stdin is not None:
-            process.stdin.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -145,8 +146,6 @@ def _end(process: subprocess.Popen[str]) -> None:
         while _group_lives(process) and time.monotonic() < deadline:
             time.sleep(0.05)
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _group_lives(process: subprocess.Popen[str]) -> bool:
