@@ -145,7 +145,7 @@ class Body:
 def bag(canvas: Canvas, product: Product) -> None:
     """A handbag from the front."""
     print_ = Print.of(product, canvas)
-    flap = product.has("a flap and a long strap")
+    flap = product.has("a flap")
     below = canvas.between(0.42, 0.64)
     body = Body(
         above=below * (canvas.between(0.93, 1.0) if flap else canvas.between(0.74, 1.06)),

@@ -75,7 +75,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("skirt", 3, (("pleats", "a flared hem", "a straight cut", "a ruffled hem"), ("", "a wide waistband"))),
     Kind("hat", 3, (("a curved peak", "a wide brim", "a turned-up cuff"),), sided=True),
     Kind("shoe", 4, (("a low top", "a high top"), ("laces", "a strap"), ("", "a side stripe")), sided=True),
-    Kind("bag", 3, (("two handles", "a flap and a long strap", "one round handle"), ("", "a metal clasp", "an outer pocket"))),
+    Kind("bag", 3, (("two handles", "a flap", "one round handle"), ("", "a metal clasp", "an outer pocket"))),
     Kind(
         "mug",
         4,
@@ -119,7 +119,8 @@ class Product:
     def caption(self) -> str:
         """One line of plain English that names the category, the colours, the pattern and the features."""
         looks = self.colour if self.pattern == "plain" else f"{self.colour} and {self.second_colour} {self.pattern}"
-        text = f"{'an' if looks[0] in 'aeiou' else 'a'} {looks} {self.category}"
+        article = "a pair of" if self.category == "trousers" else "an" if looks[0] in "aeiou" else "a"
+        text = f"{article} {looks} {self.category}"
         if spoken := [feature for feature in self.features if feature]:
             text += " with " + " and ".join(part for part in (", ".join(spoken[:-1]), spoken[-1]) if part)
         return f"{text}, {'seen' if self.kind.sided else 'lit'} from the {'left' if self.from_left else 'right'}"
