@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from packshot.images.fingerprint import Fingerprints, fingerprint, near_duplicates
-from packshot.sources import synthetic
 from packshot.sources.base import Photo
+from packshot.sources.rendering import studio
 from packshot.sources.rendering.canvas import Canvas
 from packshot.sources.rendering.product import KINDS, PALETTE, PATTERNS
 from packshot.sources.rendering.scene import photograph
@@ -183,10 +183,10 @@ def test_no_product_is_cut_off_at_the_edge_of_its_canvas(monkeypatch: pytest.Mon
         cut.append(int(np.concatenate([coverage[0], coverage[-1], coverage[:, 0], coverage[:, -1]]).max() > 0))
         return photograph(canvas, *rest, **named)
 
-    monkeypatch.setattr(synthetic, "photograph", look)
-    for index in range(1000):
+    monkeypatch.setattr(studio, "photograph", look)
+    for index in range(500):
         render(SEED + 1, index, 32)
-    assert len(cut) == 1000
+    assert len(cut) == 500
     assert not any(cut)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,36 +13,7 @@ from pydantic import Field
 
 from packshot.records import BadPhoto
 from packshot.sources.base import Photo, Pixels, Source
-from packshot.sources.rendering.accessories import bag, shoe
-from packshot.sources.rendering.bottles import bottle
-from packshot.sources.rendering.canvas import Canvas
-from packshot.sources.rendering.furniture import chair, lamp
-from packshot.sources.rendering.hats import hat
-from packshot.sources.rendering.pottery import bowl, mug, teapot, vase
 from packshot.sources.rendering.product import Product, design, kind_at
-from packshot.sources.rendering.scene import OVERSAMPLING, arrange, photograph
-from packshot.sources.rendering.skirts import dress, skirt
-from packshot.sources.rendering.tops import longsleeve, t_shirt
-from packshot.sources.rendering.trousers import trousers
-
-_DRAWERS: Mapping[str, Callable[[Canvas, Product], None]] = {
-    "t-shirt": t_shirt,
-    "longsleeve": longsleeve,
-    "dress": dress,
-    "trousers": trousers,
-    "skirt": skirt,
-    "hat": hat,
-    "shoe": shoe,
-    "bag": bag,
-    "mug": mug,
-    "vase": vase,
-    "lamp": lamp,
-    "chair": chair,
-    "bottle": bottle,
-    "teapot": teapot,
-    "bowl": bowl,
-}
-_HANGING = frozenset({"t-shirt", "longsleeve", "dress", "trousers", "skirt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +71,10 @@ def draw(seed: int, index: int, size: int) -> Pixels:
 
 def render(seed: int, index: int, size: int) -> Rendered:
     """Photograph product number `index`: the same arguments give the same picture, in any process and in any catalogue."""
+    from packshot.sources.rendering.studio import shoot
+
     product = product_at(seed, index)
-    chances = _chances(seed, index, 1)
-    standing = product.category not in _HANGING
-    scene = arrange(chances, from_left=product.from_left, mirror=product.from_left and product.kind.sided, standing=standing)
-    canvas = Canvas(size * OVERSAMPLING, scene.light, chances)
-    _DRAWERS[product.category](canvas, product)
-    pixels, coverage = photograph(canvas, scene, chances, size, standing=standing)
+    pixels, coverage = shoot(product, size, _chances(seed, index, 1))
     return Rendered(pixels, coverage, product, sku_of(index))
 
 
