@@ -164,7 +164,10 @@ def _finished(future: Future[Intake | BadPhoto] | None) -> bool:
 
 
 def _recruit(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
+    """Fresh workers, forked from a server that has only this module: no thread, lock or GPU of the caller is in them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
 
 
 def _require_workers(pool: ProcessPoolExecutor) -> None:

@@ -96,7 +96,7 @@ def photo_rules(params: ValidateParams) -> tuple[Rule, ...]:
         Rule("not too long", "between", "aspect", "warning", high=params.max_aspect),
         Rule("sharp", "between", "sharpness", "warning", low=params.min_sharpness),
         Rule(
-            "neither dark nor burnt out",
+            "neither dark nor pale",
             "between",
             "brightness",
             "warning",
