@@ -33,7 +33,11 @@ def test_a_right_file_is_read_and_its_digest_is_stable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ("latent: 8, width: 4, prior", "latnt: 8, width: 4, prior", "train.runs.0.model.vae.latnt: no such field; there are family, latent"),
+        (
+            "latent: 8, width: 4, prior",
+            "latnt: 8, width: 4, prior",
+            "train.runs.0.model.vae.latnt: no such field; there are family, latent",
+        ),
         ("  steps: 60", "  stepps: 60", "train.stepps: no such field; there are steps, batch_size"),
         ("  steps: 60", "  steps: soon", "train.steps: Input should be a valid integer"),
         ("  steps: 60", "  steps: -1", "train.steps: Input should be greater than or equal to 1"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -46,7 +45,7 @@ def state(project: Project) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose catalogue is a shop's folder, run once from end to end by `dvc repro`."""
     base = tmp_path_factory.mktemp("shop")
     draw_shop(base / "photos")
@@ -56,7 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     assert run_stages(done.stdout) == list(STAGES)
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "Train")
-    yield project
+    return project
 
 
 def test_a_folder_of_photos_becomes_a_judged_model(shop: Project) -> None:

@@ -202,7 +202,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
             _bug(error)
-        _fail(OutOfResources(error.strerror or "I/O error", where=str(error.filename or ""), advice="make room, then run it again"))
+        advice = "make room, then run it again"
+        _fail(OutOfResources(error.strerror or "I/O error", where=str(error.filename or ""), advice=advice))
     except MemoryError:
         _fail(OutOfResources("out of memory", advice="use a smaller batch or a larger machine, then run it again"))
     except KeyboardInterrupt:

@@ -80,8 +80,8 @@ def _tell(place: tuple[int | str, ...], kind: str, message: str, context: Mappin
         known = f"; there are {', '.join(_fields(owner))}" if owner else ""
         return f"{_dotted(place)}: no such field{known}"
     if kind == "union_tag_invalid":
-        known = str(context["expected_tags"]).replace("'", "")
-        return f"{_dotted(place)}.{str(context['discriminator']).strip(chr(39))}: no such one as {context['tag']}; there are {known}"
+        known, tag = str(context["expected_tags"]).replace("'", ""), str(context["discriminator"]).strip("'")
+        return f"{_dotted(place)}.{tag}: no such one as {context['tag']}; there are {known}"
     if kind == "missing":
         return f"{_dotted(place)}: is missing"
     return f"{_dotted(place)}: {message.removeprefix('Value error, ')}"
