@@ -35,7 +35,7 @@ class Params(Record):
     release: ReleaseParams
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """YAML as people mean it: 2e-3 is a number, and the same key twice is a mistake."""
 
 

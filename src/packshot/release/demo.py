@@ -34,6 +34,8 @@ from packshot.release.review import review
 PICTURES_EACH = 8
 START_SECONDS = 120
 
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
 log = logging.getLogger(__name__)
 
 
@@ -133,9 +135,12 @@ def _ask(url: str, body: dict[str, object] | None = None, *, expect: str = "") -
         raise Unavailable(f"the service does not answer: {error}", where=url, advice="see var/demo/service.log") from None
 
 
-def _decode(data: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def _decode(data: str) -> Pixels:
+    """A PNG of the service's, as pixels."""
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise IntegrityError("the service answers with something that is no picture", advice="see var/demo/service.log")
+    return np.asarray(pixels, dtype=np.uint8)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
