@@ -93,8 +93,8 @@ class Shop:
         }
         pq.write_table(pa.table(photos), folder / "photos.parquet")
         picture = np.random.default_rng(seed).integers(0, 255, (48, 96, 3), dtype=np.uint8)
-        write_bytes(folder / "pictures" / "samples vae-a@30.png", encode_png(picture))
-        write_bytes(folder / "pictures" / "samples gan-a@30.png", encode_png(picture))
+        for name in ("vae-a-30-samples.png", "vae-a-30-reconstructions.png", "gan-a-30-samples.png"):
+            write_bytes(folder / "pictures" / name, encode_png(picture))
 
     def _gate(self, checkpoint: Checkpoint, psnr: float, *, passed: bool) -> Verdict:
         folder = self.layout.stage("gate")

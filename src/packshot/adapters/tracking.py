@@ -177,6 +177,7 @@ class Tracking:
         resumed = known is not None
         if known is None:
             tags = {**dict(opening.tags), IDENTITY: opening.identity, PROCESS: _process()}
+            tags |= {"mlflow.user": _login(), "mlflow.source.name": "packshot train", "mlflow.source.type": "LOCAL"}
             if "git_commit" in tags:
                 tags["mlflow.source.git.commit"] = tags["git_commit"]
             experiment = self._experiment(client)
@@ -192,7 +193,8 @@ class Tracking:
             return str(found.experiment_id)
         place = (self.layout.mlflow_artifacts / self.experiment).as_uri() if self.embedded else None
         try:
-            return str(client.create_experiment(self.experiment, artifact_location=place))
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages speak of prompts and traces
+            return str(client.create_experiment(self.experiment, artifact_location=place, tags=kind))
         except MlflowException:
             if (found := client.get_experiment_by_name(self.experiment)) is None:
                 raise
@@ -495,6 +497,16 @@ def _process() -> str:
     import psutil
 
     return f"{platform.node()}/{_boot()}/{os.getpid()}/{psutil.Process().create_time()}"
+
+
+def _login() -> str:
+    """Who trains; a container may have no name for its user."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _alive(process: str) -> bool:

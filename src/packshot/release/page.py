@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from packshot.evaluation.report import CAPTIONS
 from packshot.records import Estimate, Finding, Judgement
 from packshot.release.bundle import Bundle
 
@@ -46,12 +47,8 @@ def _others(bundle: Bundle, judgement: Judgement) -> str:
 
 def _pictures(bundle: Bundle, address: str, most: int) -> str:
     shown = bundle.pictures[:most]
-    images = (f"![{path.stem}]({address}{quote(f'pictures/{path.name}', safe='')})" for path in shown)
-    return (
-        "### Pictures\n\n" + "\n\n".join(f"{path.stem}\n\n{image}" for path, image in zip(shown, images, strict=True))
-        if shown
-        else ""
-    )
+    images = (f"{CAPTIONS[path.stem]}:\n\n![{path.stem}]({address}{quote(f'pictures/{path.name}', safe='')})" for path in shown)
+    return "\n\n".join(["### Pictures", *images]) if shown else ""
 
 
 def _lineage(bundle: Bundle, run: str, address: str) -> str:
@@ -83,8 +80,9 @@ def _interval(estimate: Estimate | Finding) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = tuple(head)
-    lines = [heads, ("---",) * len(heads), *(tuple(_cell(value) for value in row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = [heads, *(tuple(_cell(value) for value in row) for row in rows)]
+    spaced = ["| " + " &emsp; | ".join(line) + " |" for line in lines]  # MLflow sets tables without any space between columns
+    return "\n".join([spaced[0], "|" + " --- |" * len(heads), *spaced[1:]])
 
 
 def _cell(text: str) -> str:

@@ -47,8 +47,8 @@ def register(params: Params, layout: Layout) -> Version:
                 "evidence": verdict.evidence,
                 "policy": verdict.policy,
                 "family": candidate.family,
-                "data_version": lineage.data_version,
-                "git_commit": lineage.git_commit,
+                "data_version": lineage.data_version or "not under DVC",
+                "git_commit": lineage.git_commit or "not under Git",
             }
             run = _find_run(registry.tracking, bundle)
             found = registry.add(bundle.folder, version, tags, run, lambda address: describe_version(bundle, run, address))
