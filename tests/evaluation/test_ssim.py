@@ -34,9 +34,7 @@ def test_ssim_is_scikit_image_s_gaussian_mode(side: int):
 
 def test_ssim_of_floats_with_a_declared_range_is_that_of_their_bytes():
     photos, noisy = _pair(32)
-    np.testing.assert_allclose(
-        ssim(photos / 255, noisy / 255, data_range=1.0), ssim(photos, noisy, data_range=255), atol=1e-12
-    )
+    np.testing.assert_allclose(ssim(photos / 255, noisy / 255, data_range=1.0), ssim(photos, noisy, data_range=255), atol=1e-12)
 
 
 def test_real_photos_agree_with_scikit_image(clothing):

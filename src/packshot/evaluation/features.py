@@ -119,21 +119,25 @@ def train_eyes(photos: Split, categories: int, params: ExtractorParams, cache: P
     key.update(np.ascontiguousarray(photos.images).tobytes())
     key.update(np.ascontiguousarray(photos.categories).tobytes())
     path = cache / "eyes" / f"{key.hexdigest()}.safetensors"
-    network = Classifier(min(photos.images.shape[-1], LARGEST_SIDE), categories, params.width).eval()
-    if path.is_file():
-        content = path.read_bytes()
-        try:
-            network.load_state_dict(load(content))
-        except (SafetensorError, RuntimeError):
-            log.warning("the cached classifier %s is damaged: training it again", path.name[:12])
-        else:
-            return CatalogEyes(network, hashlib.sha256(content).hexdigest())
     with _one_thread(params.seed):
         network = Classifier(min(photos.images.shape[-1], LARGEST_SIDE), categories, params.width)
+        if path.is_file() and (digest := _restore(network, path)):
+            return CatalogEyes(network.eval(), digest)
         _train(network, photos, params)
     content = save({name: values.contiguous() for name, values in network.state_dict().items()})
     write_bytes(path, content)
     return CatalogEyes(network.eval(), hashlib.sha256(content).hexdigest())
+
+
+def _restore(network: Classifier, path: Path) -> str:
+    """Load cached weights and return their sha256; empty where the file is damaged, and `network` is as it was."""
+    content = path.read_bytes()
+    try:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError):
+        log.warning("the cached classifier %s is damaged: training it again", path.name[:12])
+        return ""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _train(network: Classifier, photos: Split, params: ExtractorParams) -> None:
