@@ -96,7 +96,14 @@ def _check(gx: Any, context: Any, source: Any, table: Table) -> list[Expectation
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [table.label]},
         )
     )
-    (outcome,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
+    try:
+        (outcome,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
+    except Exception as error:
+        raise PackshotError(
+            f"Great Expectations itself failed: {type(error).__name__}: {error}",
+            where=f"the suite '{table.name}'",
+            advice="nothing is known of the catalogue; this is no verdict on it",
+        ) from error
     results = {result.expectation_config.meta["rule"]: result for result in outcome.results}
     if set(results) != {rule.name for rule in table.rules} or len(outcome.results) != len(table.rules):
         raise PackshotError(
