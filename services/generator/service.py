@@ -60,17 +60,15 @@ class Generator:
 
     def __init__(self) -> None:
         # Here and not above: the process that only watches the workers needs no torch.
-        import torch
-
         from packshot.serving.app import Application
-        from packshot.serving.engine import THREADS
+        from packshot.serving.engine import settle
         from packshot.serving.follow import Follower
         from packshot.serving.page import Page
 
         global _generator
         _end_with_parent()
         logging.getLogger("packshot").setLevel(logging.INFO)
-        torch.set_num_threads(THREADS)
+        settle()
         live = os.environ.get("PACKSHOT_LIVE")
         self.follower = Follower(Path(live) if live else Layout.here().live)
         self.follower.start()

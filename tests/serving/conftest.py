@@ -57,12 +57,11 @@ class Service:
 
     def start(self) -> None:
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
             "PACKSHOT_LIVE": str(self.shelf.live),
             "PACKSHOT_HOSTS": "shop.example",
             "BENTOML_HOME": str(self.shelf.root / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "true",
-            "OMP_NUM_THREADS": "1",
         }
         command = [str(Path(sys.executable).with_name("bentoml")), "serve", "services.generator.service:Generator"]
         with self.log.open("wb") as log:

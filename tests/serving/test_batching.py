@@ -36,7 +36,7 @@ class Gate:
 
 @pytest.fixture
 def batcher() -> Iterator[Batcher]:
-    made = Batcher("test", capacity=16)
+    made = Batcher("test", capacity=16, begin=lambda: None)
     yield made
     made.close()
 
@@ -121,7 +121,7 @@ def test_a_failing_batch_fails_its_own_requests_and_no_other(batcher: Batcher) -
 
 def test_closing_ends_the_thread_and_tells_those_who_wait() -> None:
     before = threading.active_count()
-    batcher, gate = Batcher("test", capacity=16), Gate()
+    batcher, gate = Batcher("test", capacity=16, begin=lambda: None), Gate()
     running = batcher.submit(gate.work, [1])
     assert gate.entered.acquire(timeout=30)
     waiting = batcher.submit(gate.work, [2])
@@ -146,3 +146,12 @@ def test_a_hundred_cancels_leave_one_thread(batcher: Batcher) -> None:
     assert batcher.submit(gate.work, [1]).done.result(30) == [10]
     assert threading.active_count() == before
     assert len(gate.threads) == 1
+
+
+def test_the_thread_begins_with_what_it_is_told() -> None:
+    began: list[int] = []
+    batcher, gate = Batcher("test", capacity=16, begin=lambda: began.append(threading.get_ident())), Gate()
+    gate.let(1)
+    batcher.submit(gate.work, [1]).done.result(30)
+    batcher.close()
+    assert began == [*gate.threads]

@@ -15,8 +15,8 @@ from packshot.errors import IntegrityError, MissingArtifact
 from packshot.models.base import ImageModel
 from packshot.models.gan import Config as GanConfig
 from packshot.models.vae import Config as VaeConfig
-from packshot.serving.batching import Batcher
-from packshot.serving.engine import MICRO_BATCH, Engine, Photo, Wish
+from packshot.serving.batching import Batcher, Work
+from packshot.serving.engine import MICRO_BATCH, Engine, Photo, Wish, settle
 from tests.serving.shelf import CATEGORIES, GAN, IMAGE, VAE, Shelf
 
 
@@ -44,7 +44,7 @@ def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_pat
 
 def test_pictures_are_the_same_through_the_queue_and_after_a_reload(tmp_path: Path) -> None:
     served, again = engine(tmp_path), engine(tmp_path)
-    batcher = Batcher("test", capacity=400)
+    batcher = Batcher("test", capacity=400, begin=settle)
     try:
         tickets = [batcher.submit(served.drawing, [Wish(0, 1000 * row + at) for at in range(row)]) for row in range(1, 20)]
         for row, ticket in enumerate(tickets, start=1):
@@ -131,3 +131,11 @@ def test_a_card_that_belongs_to_other_weights_is_refused(tmp_path: Path) -> None
     with pytest.raises(IntegrityError, match="other pictures"):
         Engine.load(own)
     assert card.image == IMAGE
+
+
+def test_a_thread_that_has_settled_uses_one_core() -> None:
+    batcher: Batcher = Batcher("test", capacity=1, begin=settle)
+    try:
+        assert batcher.submit(Work(lambda items: [torch.get_num_threads() for _ in items], 1), [0]).done.result(30) == [1]
+    finally:
+        batcher.close()

@@ -23,7 +23,7 @@ from packshot.serving.answers import Drawn, answer_error, answer_json, answer_pi
 from packshot.serving.batching import Batcher, Closed, QueueFull, Work
 from packshot.serving.bodies import check_type, read_body, wait_for_leave
 from packshot.serving.encoding import ENCODINGS, Pixels, encode
-from packshot.serving.engine import Photo, Wish
+from packshot.serving.engine import Photo, Wish, settle
 from packshot.serving.follow import Follower, Serving
 from packshot.serving.front import SERVING
 from packshot.serving.marks import Mark
@@ -68,8 +68,8 @@ class Application:
 
     def __init__(self, follower: Follower, page: Page, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._follower, self._page, self._deadline = follower, page, deadline_seconds
-        self._drawing = Batcher("draw", capacity=WAITING_PICTURES)
-        self._redrawing = Batcher("redraw", capacity=WAITING_PHOTOS)
+        self._drawing = Batcher("draw", capacity=WAITING_PICTURES, begin=settle)
+        self._redrawing = Batcher("redraw", capacity=WAITING_PHOTOS, begin=settle)
         self._encoders = ThreadPoolExecutor(2, "packshot-encode")
         self._decoder = ThreadPoolExecutor(1, "packshot-decode")
         self._uploads = 0

@@ -62,14 +62,14 @@ class Ticket(Generic[Item, Result]):
 
 
 class Batcher:
-    """A bounded queue of tickets before one thread.
+    """A bounded queue of tickets before one thread, which calls `begin` before anything else.
 
     A batch holds items of one Work only, one from each ticket in turn: a request for one picture waits for a batch or two, not
     for the sixty-four pictures of the request before it.
     """
 
-    def __init__(self, name: str, *, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, name: str, *, capacity: int, begin: Callable[[], None]) -> None:
+        self.capacity, self._begin = capacity, begin
         self._tickets: deque[Ticket[object, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -115,6 +115,7 @@ class Batcher:
         self._thread.join()
 
     def _run(self) -> None:
+        self._begin()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tickets or self._closing)

@@ -46,6 +46,11 @@ class Photo:
     category: int
 
 
+def settle() -> None:
+    """Hold the calling thread to THREADS. OpenMP keeps the number for each thread, and a new one begins with every core."""
+    torch.set_num_threads(THREADS)
+
+
 class Engine:
     """One model that draws. Drawing changes nothing in it: two threads may."""
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from packshot.errors import PackshotError
 from packshot.records import Live
-from packshot.serving.engine import Engine
+from packshot.serving.engine import Engine, settle
 from packshot.serving.problems import quoted
 
 log = logging.getLogger(__name__)
@@ -117,5 +117,6 @@ class Follower:
         log.error("not serving %s: %s", what, " ".join(quoted(word) for word in reason.split()))
 
     def _run(self) -> None:
+        settle()
         while not self._stopping.wait(EVERY_SECONDS):
             self.look()
