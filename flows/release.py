@@ -31,7 +31,6 @@ AWAITING = "AwaitingReview"
 RETRIES, RETRY_SECONDS = 2, 20
 
 
-
 def register(transaction: Transaction) -> str:
     """Bring the gate's candidate into the registry."""
     version = transaction.register()
@@ -105,9 +104,10 @@ def undo(transaction: Transaction, reason: str) -> State[None]:
 def release(project: Path = Path(), by: str = "", force: bool = False) -> State[None]:
     """Train what has changed, then register, review, promote and smoke-test the winner.
 
-    Ends Completed where the winner is champion; Completed and named `AwaitingReview` where people must approve first (the candidate
-    stands: approve it and run this again); Failed and named `GateRefused` where no checkpoint passes the gate (nothing is
-    registered), or by the fault of the step that failed, with its one line: then the champion and the candidate of before are back.
+    Ends Completed where the winner is champion; Completed and named `AwaitingReview` where people must approve first (the
+    candidate stands: approve it and run this again); Failed and named `GateRefused` where no checkpoint passes the gate (nothing
+    is registered), or by the fault of the step that failed, with its one line: then the champion and the candidate of before are
+    back.
 
     Args:
         project: The project's folder; the worker's own by default.

@@ -43,9 +43,13 @@ def _quarantine(bad: tuple[BadPhoto, ...]) -> str:
     if not bad:
         return "No photo was quarantined."
     more = f"\n\n... and {len(bad) - ROWS} more." if len(bad) > ROWS else ""
-    return f"**{len(bad)} quarantined**\n\n" + _table(
-        ("photo", "category", "reason", "detail"), ((one.path, one.category, one.reason, one.detail) for one in bad[:ROWS])
-    ) + more
+    return (
+        f"**{len(bad)} quarantined**\n\n"
+        + _table(
+            ("photo", "category", "reason", "detail"), ((one.path, one.category, one.reason, one.detail) for one in bad[:ROWS])
+        )
+        + more
+    )
 
 
 def _number(value: float | None) -> str:
@@ -105,7 +109,8 @@ def describe_gate(folder: Path) -> str:
     for judgement in verdict.judgements:
         chosen = " (the candidate)" if verdict.candidate == judgement.checkpoint else ""
         rows = (
-            (one.metric, one.bound, _number(one.value), one.state, _number(one.margin), one.would_pass) for one in judgement.findings
+            (one.metric, one.bound, _number(one.value), one.state, _number(one.margin), one.would_pass)
+            for one in judgement.findings
         )
         table = _table(("metric", "bound", "value", "state", "margin", "would pass"), rows)
         parts.append(f"## {judgement.checkpoint.name}{chosen}\n\n{_cell(judgement.reason)}\n\n{table}")

@@ -59,7 +59,7 @@ def wait_for_server(client: SyncPrefectClient, seconds: float = SECONDS_TO_START
     deadline = time.monotonic() + seconds
     while (fault := client.api_healthcheck()) is not None:
         if time.monotonic() > deadline:
-            raise Unavailable("the Prefect server does not answer", where=str(client.api_url), advice=f"see PREFECT_API_URL ({fault})")
+            raise Unavailable("the Prefect server does not answer", where=str(client.api_url), advice=f"PREFECT_API_URL: {fault}")
         time.sleep(0.5)
 
 
@@ -119,7 +119,7 @@ def watch_for_dead_runs() -> AutomationCore:
             threshold=1,
             within=timedelta(seconds=SECONDS_OF_SILENCE),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"Not heard of for {SECONDS_OF_SILENCE} s: its process is gone.")],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="Not heard of any more: its process is gone.")],
     )
 
 
@@ -135,7 +135,8 @@ def install_watch(client: SyncPrefectClient) -> None:
 
 def deploy() -> None:
     """Deploy all of prefect.yaml. Raises PackshotError with what Prefect said where it does not take it."""
-    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PackshotError("Prefect does not take prefect.yaml", advice=" ".join((done.stdout + done.stderr).split())[-500:])
 
@@ -155,8 +156,8 @@ def main() -> None:
     except PackshotError as error:
         sys.exit(f"packshot: E{error.exit_code} {error}")
     log.info("prefect.yaml is deployed: %s", get_current_settings().ui_url)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--install-policy", "never"]
-    os.execv(command[0], command)
+    words = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--install-policy", "never"]
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606  the worker keeps this process, and its lock
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -75,6 +76,7 @@ class Server:
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": self.api,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PACKSHOT_TESTS": str(os.getpid()),
         }
 
 
@@ -104,23 +106,27 @@ class Shop:
         return {path.relative_to(data).as_posix(): path.read_bytes() for path in sorted(data.rglob("*.json"))}
 
 
-def make_shop(root: Path, server: Server) -> Shop:
-    """A Git and DVC project, deployed as packshot itself is."""
-    root.mkdir(parents=True)
+@pytest.fixture(scope="session")
+def template(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Git and DVC project, with packshot's own flows and deployments."""
+    root = tmp_path_factory.mktemp("template") / "shop"
+    root.mkdir()
     shutil.copytree(ROOT / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     for path in (ROOT / "prefect.yaml", ROOT / "prefect.toml", STAGE, ROOT / "tests" / "params.yaml"):
         shutil.copy(path, root / path.name)
     for name in ("mood", "logs", "data"):
         (root / name).mkdir()
+    (root / "mood" / "gate").write_text("pass")
     lines, before = ["stages:"], "stage.py"
     for stage in STAGES:
         lines += [f"  {stage}:", f"    cmd: {sys.executable} stage.py {stage}", "    deps:", f"      - {before}"]
+        lines += ["      - mood/gate"] if stage == "gate" else []
         lines += ["    outs:", f"      - data/{stage}"]
         before = f"data/{stage}"
     (root / "dvc.yaml").write_text("\n".join(lines) + "\n")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"]):
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, env=server.environment, check=True, capture_output=True)
-    return Shop(root, server.environment)
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -146,11 +152,12 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def shop(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(server: Server, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """A fresh project; flows that are called in this process talk to the server."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    made = make_shop(tmp_path / "shop", server)
+    made = Shop(tmp_path / "shop", server.environment)
+    shutil.copytree(template, made.root)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", server.environment["DVC_SITE_CACHE_DIR"])
     for name in ("MLFLOW_TRACKING_URI", "BENTOML_HOME", "PACKSHOT_VAR", "PACKSHOT_SERVICE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -162,3 +169,7 @@ def shop(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def client(server: Server) -> Iterator[SyncPrefectClient]:
     with SyncPrefectClient(server.api) as made:
         yield made
+
+
+def lives(process: int) -> bool:
+    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE

@@ -1,7 +1,7 @@
 """Stands for packshot in the throwaway project: `stage.py STAGE` writes that stage's record, or fails, or takes its time.
 
 What it shall do stands in the folder mood/: <stage>.slow (seconds), <stage>.fail (a packshot line 'E10 ...', which is also its
-exit code), gate.refuse. What stands in prepared/<stage>/ is its output, where there is such a folder.
+exit code), gate (pass or refuse). What stands in prepared/<stage>/ is its output, where there is such a folder.
 """
 
 import os
@@ -35,11 +35,12 @@ mood = Path("mood")
 with Path("journal").open("a") as journal:
     journal.write(f"begin {stage} {os.getpid()}\n")
 for step in range(1, 4):
-    print(f"{stage} step {step}/3", flush=True)
+    sys.stdout.write(f"{stage} {step}/3\n")
+    sys.stdout.flush()
 if (slow := mood / f"{stage}.slow").exists():
     time.sleep(float(slow.read_text()))
 if (fail := mood / f"{stage}.fail").exists():
-    print(f"packshot: {fail.read_text()}", file=sys.stderr)
+    sys.stderr.write(f"packshot: {fail.read_text()}\n")
     sys.exit(int(fail.read_text()[1:3]))
 
 if (prepared := Path("prepared", stage)).exists():
@@ -49,7 +50,7 @@ if (prepared := Path("prepared", stage)).exists():
 digest = "0" * 64
 counts = (CategoryCount(category="dress", photos=3), CategoryCount(category="a|b `<i>", photos=1))
 checkpoint = Checkpoint(run="vae", family="vae", step=30, path="weights/vae-30.safetensors", sha256=digest)
-passed = not (mood / "gate.refuse").exists()
+passed = (mood / "gate").read_text() == "pass"
 finding = Finding(metric="psnr", bound="psnr >= 20", limit=20.0, value=21.5, state="pass" if passed else "reject", margin=1.5)
 reason = "vae@30 holds every bound" if passed else "no checkpoint passes: psnr"
 records = {

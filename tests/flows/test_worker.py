@@ -1,0 +1,198 @@
+"""The worker and its deployments on a real server: schedules fire, and whatever is killed does not look alive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelling
+
+from flows.worker import POOL, lock_project
+from packshot.errors import Locked
+from tests.flows.conftest import Server, Shop, await_that, lives, running
+
+pytestmark = pytest.mark.servers
+
+WORKER = [sys.executable, "-m", "flows.worker"]
+
+
+@contextmanager
+def working(shop: Shop) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in the shop, ready; it and the runs that it started are gone at the end."""
+    record = shop.root / "logs" / "worker"
+    record.unlink(missing_ok=True)
+    with running(WORKER, shop.root, shop.environment, record) as process:
+        await_that(lambda: "started!" in record.read_text() or process.poll() is not None, 90, "the worker starts")
+        assert process.poll() is None, record.read_text()
+        try:
+            yield process
+        finally:
+            for child in engines():
+                child.kill()
+
+
+def engines() -> list[psutil.Process]:
+    """The processes of flow runs that this test session started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = str(os.getpid()) == process.environ().get("PACKSHOT_TESTS")
+            if ours and "prefect.engine" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def start(client: SyncPrefectClient, **parameters: object) -> FlowRun:
+    deployment = client.read_deployment_by_name("training/nightly")
+    return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+
+def state_of(client: SyncPrefectClient, run: FlowRun) -> StateType | None:
+    state = client.read_flow_run(run.id).state
+    return state.type if state else None
+
+
+def stage_process(shop: Shop) -> int:
+    """The process of the stage that runs now."""
+    await_that(lambda: shop.journal() and shop.journal()[-1][0] == "begin", 60, "a stage runs")
+    return shop.journal()[-1][2]
+
+
+def test_a_schedule_fires_and_the_worker_runs_it_to_the_end(shop: Shop, client: SyncPrefectClient) -> None:
+    deployments = yaml.safe_load((shop.root / "prefect.yaml").read_text())
+    soon = {**deployments["deployments"][0], "name": "soon", "schedules": [{"interval": 3}], "parameters": {"until": "ingest"}}
+    deployments["deployments"].append(soon)
+    (shop.root / "prefect.yaml").write_text(yaml.safe_dump(deployments))
+    with working(shop):
+        deployment = client.read_deployment_by_name("training/soon")
+        completed = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
+        )
+        await_that(lambda: client.read_flow_runs(flow_run_filter=completed), 60, "a scheduled run completes")
+        client.delete_deployment(deployment.id)
+    (run, *_) = client.read_flow_runs(flow_run_filter=completed)
+    assert run.auto_scheduled
+    assert run.work_pool_name == POOL
+    assert (shop.root / "data" / "ingest" / "catalog.json").is_file(), "it ran in the worker's folder"
+    log = [line.message for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))]
+    assert any("Running stage 'ingest'" in line or "didn't change" in line for line in log)
+
+
+def test_every_night_at_two_and_what_it_stands_on(shop: Shop, client: SyncPrefectClient, server: Server) -> None:
+    with working(shop):
+        nightly = client.read_deployment_by_name("training/nightly")
+        scheduled = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[nightly.id]))
+        await_that(lambda: client.read_flow_runs(flow_run_filter=scheduled), 30, "the coming nights are scheduled")
+        starts = sorted(run.expected_start_time for run in client.read_flow_runs(flow_run_filter=scheduled) if run.auto_scheduled)
+        assert starts
+        assert timedelta() < starts[0] - datetime.now(UTC) <= timedelta(days=1)
+        assert {(one.astimezone(UTC).hour, one.astimezone(UTC).minute) for one in starts} == {(2, 0)}
+        manual = client.read_deployment_by_name("release/manual")
+        assert not manual.schedules
+        assert client.read_work_pool(POOL).concurrency_limit == 1
+        assert len(client.read_automations_by_name("packshot: a silent run is dead")) == 1
+        again = subprocess.run(WORKER, cwd=shop.root, env=shop.environment, capture_output=True, text=True, check=False)
+        assert (again.returncode, again.stderr.startswith("packshot: E23 this project has a worker already")) == (1, True)
+
+
+def test_a_killed_run_crashes_at_once_and_the_next_one_converges(shop: Shop, client: SyncPrefectClient) -> None:
+    shop.mood("validate.slow", "600")
+    with working(shop):
+        run = start(client, until="prepare")
+        await_that(lambda: ("begin", "validate") in [line[:2] for line in shop.journal()], 60, "validate runs")
+        stage = stage_process(shop)
+        (engine,) = engines()
+        engine.kill()
+        await_that(lambda: state_of(client, run) is StateType.CRASHED, 30, "the run is marked as crashed")
+        await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
+
+        shop.mood("validate.slow", None)
+        second = start(client, until="prepare")
+        await_that(lambda: state_of(client, second) is StateType.COMPLETED, 60, "the next run converges")
+    straight = shop.root.with_name("straight")
+    shutil.copytree(shop.root, straight, ignore=shutil.ignore_patterns("data", "dvc.lock", "cache", "tmp", "journal"))
+    (straight / "data").mkdir()
+    subprocess.run(["dvc", "repro", "-q", "prepare"], cwd=straight, env=shop.environment, check=True)
+    assert shop.outputs() == Shop(straight, shop.environment).outputs()
+
+
+def test_a_cancelled_run_takes_its_stage_with_it(shop: Shop, client: SyncPrefectClient) -> None:
+    shop.mood("ingest.slow", "600")
+    with working(shop):
+        run = start(client)
+        stage = stage_process(shop)
+        client.set_flow_run_state(run.id, Cancelling())
+        await_that(lambda: state_of(client, run) is StateType.CANCELLED, 60, "the run is cancelled")
+        await_that(lambda: not lives(stage), 15, "the stage is gone")
+
+
+def test_what_died_with_its_worker_is_buried_by_the_next_one(shop: Shop, client: SyncPrefectClient) -> None:
+    shop.mood("ingest.slow", "600")
+    with working(shop) as worker:
+        run = start(client)
+        stage = stage_process(shop)
+        worker.kill()
+        for engine in engines():
+            engine.kill()
+        await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
+    assert state_of(client, run) is StateType.RUNNING
+    with working(shop):
+        assert state_of(client, run) is StateType.CRASHED
+
+
+def test_there_is_one_worker_a_project(tmp_path: Path) -> None:
+    lock = lock_project(tmp_path / "home")
+    with pytest.raises(Locked, match="has a worker already"):
+        lock_project(tmp_path / "home")
+    os.close(lock)
+    os.close(lock_project(tmp_path / "home"))
+
+
+def test_another_site_cannot_start_runs(server: Server) -> None:
+    request = urllib.request.Request(f"{server.api}/flows/", data=b'{"name": "evil"}', method="POST")
+    request.add_header("Content-Type", "application/json")
+    request.add_header("Origin", "http://evil.example")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 403
+    preflight = urllib.request.Request(f"{server.api}/flows/", method="OPTIONS")
+    for name, value in {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}.items():
+        preflight.add_header(name, value)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(preflight, timeout=10)
+    assert refused.value.headers.get("Access-Control-Allow-Origin") is None
+
+
+def test_nothing_of_a_run_is_pickled(server: Server, shop: Shop) -> None:
+    from prefect.settings import get_current_settings
+
+    shown = subprocess.run(
+        [sys.executable, "-m", "prefect", "config", "view"], cwd=shop.root, env=shop.environment, capture_output=True, text=True
+    )
+    assert "PREFECT_RESULTS_DEFAULT_SERIALIZER='json'" in shown.stdout
+    assert get_current_settings()
+    assert not [path for path in server.home.rglob("storage/*") if path.is_file()]
