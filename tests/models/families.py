@@ -14,12 +14,13 @@ CATEGORIES = ("hat", "mug", "shoe")
 SMALL: dict[str, AnyModel] = {
     "vae-flow": vae.Config(
         latent=8,
-        width=4,
+        width=8,
+        learning_rate=5e-3,
         polish=vae.Polish(critic_width=4, penalty_every=4),
-        prior=vae.FlowPrior(width=32, blocks=2, batch_size=32, steps=10),
+        prior=vae.FlowPrior(width=32, blocks=2, batch_size=32, steps=10, learning_rate=5e-3),
     ),
-    "vae-gaussians": vae.Config(latent=8, width=4, polish=None, prior=vae.GaussianPrior()),
-    "gan": gan.Config(latent=8, width=4, penalty_every=4, search=gan.Search(steps=30, candidates=64)),
+    "vae-gaussians": vae.Config(latent=8, width=8, learning_rate=5e-3, polish=None, prior=vae.GaussianPrior()),
+    "gan": gan.Config(latent=8, width=8, learning_rate=2e-3, penalty_every=4, search=gan.Search(steps=30, candidates=64)),
 }
 
 

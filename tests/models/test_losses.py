@@ -28,7 +28,9 @@ def test_the_calibrated_error_is_the_likelihood_at_the_best_sigma() -> None:
     sigmas = torch.linspace(0.2, 4, 4000)
     errors = (drawn - images).square().mean()
     likelihoods = sigmas.log() + errors / (2 * sigmas.square()) + math.log(2 * math.pi) / 2
-    assert float(likelihoods.min()) == pytest.approx(float(calibrated_error(drawn, images)) + (1 + math.log(2 * math.pi)) / 2, abs=1e-5)
+    assert float(likelihoods.min()) == pytest.approx(
+        float(calibrated_error(drawn, images)) + (1 + math.log(2 * math.pi)) / 2, abs=1e-5
+    )
     assert float(sigmas[likelihoods.argmin()]) == pytest.approx(float(errors.sqrt()), abs=2e-3)
 
 
@@ -97,7 +99,9 @@ def test_class_gaussians_have_the_moments_of_the_posteriors() -> None:
     torch.manual_seed(0)
     count, latent = 20_000, 3
     categories = torch.arange(count) % 2
-    means = torch.randn(count, latent) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.2]]) + categories[:, None] * 5.0
+    means = (
+        torch.randn(count, latent) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.2]]) + categories[:, None] * 5.0
+    )
     variances = torch.full((count, latent), 0.25)
     prior = ClassGaussians(latent, 2)
     prior.fit(means, variances, categories)

@@ -15,8 +15,11 @@ BASE = 4
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with 8 groups, or with as many of them as divide `channels` (Wu and He 2018)."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
+    """Group normalisation with 8 groups (Wu and He 2018), or as many as divide `channels` into groups of two or more.
+
+    A group of one channel would lose its mean, which is where a decoder keeps its colours.
+    """
+    return nn.GroupNorm(max(groups for groups in (1, 2, 4, 8) if groups == 1 or channels % (2 * groups) == 0), channels)
 
 
 def widths(image: ImageSpec, narrow: int, wide: int) -> tuple[int, ...]:

@@ -157,7 +157,7 @@ def _take_turn(state: TrainState, phase: Phase, batch: Batch, rate: float, keepe
         total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
         if not bool(torch.isfinite(total + norm)):
-            values = {**{name: float(value) for name, value in terms.items()}, "gradient_norm": float(norm)}
+            values = {name: value.item() for name, value in {**terms, "gradient_norm": norm}.items()}
             keeper.bury(state, phase.name, values, batch)
             told = ", ".join(f"{name} {value:g}" for name, value in values.items())
             raise TrainingFailed(

@@ -127,9 +127,12 @@ class TrainState:
             self.average.load_state_dict(average, strict=False)
             for name, optimizer in self.optimizers.items():
                 slots: dict[int, dict[str, Tensor]] = {}
+                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
                 for key, value in _below(f"optimizer.{name}", tensors).items():
                     index, slot = key.split(".")
-                    slots.setdefault(int(index), {})[slot] = value
+                    # A fused optimiser walks memory: a parameter's slots must lie there as it does.
+                    laid = torch.empty_like(parameters[int(index)]).copy_(value) if value.ndim else value
+                    slots.setdefault(int(index), {})[slot] = laid
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         except (RuntimeError, KeyError, ValueError) as error:
             raise IntegrityError(f"the state is of another model: {error}") from error

@@ -1,0 +1,82 @@
+"""Small trainings, as this process or another one runs them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from packshot.models.weights import WeightsCard
+from packshot.training.batches import Photos
+from packshot.training.checkpoint import Checkpoints, Identity, Recipe
+from packshot.training.log import Pixels
+from packshot.training.loop import Run, TrainParams, build, train
+from packshot.training.state import TrainState
+from tests.models.families import CATEGORIES, IMAGE, SMALL, toy_pixels
+
+CPU = torch.device("cpu")
+SEED = 11
+
+
+class Heard:
+    """A Log that remembers."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, int], float] = {}
+        self.pictures: dict[tuple[str, int], Pixels] = {}
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:  # type: ignore[override]
+        self.values |= {(name, step): value for name, value in values.items()}
+
+    def picture(self, step: int, name: str, pixels: Pixels) -> None:
+        self.pictures[name, step] = pixels
+
+
+def params(name: str, steps: int = 40, **changes: object) -> TrainParams:
+    settings = {
+        "steps": steps,
+        "batch_size": 16,
+        "threads": 1,
+        "device": "cpu",
+        "checkpoints": 2,
+        "report_every": 7,
+        "picture_every": 20,
+        "save_every": 9,
+        "runs": (Run(name=name, model=SMALL[name]),),
+    }
+    return TrainParams.model_validate({**settings, **changes})
+
+
+def photos(count: int = 96) -> Photos:
+    pixels, categories = toy_pixels(count)
+    return Photos.resident(pixels.numpy(), categories.numpy(), CPU)
+
+
+def desk(folder: Path, settings: TrainParams, seed: int = SEED) -> Checkpoints:
+    run = settings.runs[0]
+    recipe = Recipe.of(run, settings, seed)
+    card = WeightsCard(
+        config=run.model,
+        image=IMAGE,
+        categories=CATEGORIES,
+        run=run.name,
+        step=0,
+        dataset="d" * 64,
+        params=recipe.content_digest(),
+        seed=seed,
+    )
+    return Checkpoints(folder, Identity.here(recipe, "d" * 64, CPU, settings.threads), card)
+
+
+def run_through(folder: Path, settings: TrainParams, log: Heard | None = None, seed: int = SEED) -> TrainState:
+    keeper = desk(folder, settings, seed)
+    keeper.resumable()
+    model = build(settings.runs[0], IMAGE, CATEGORIES, seed=seed, device=CPU)
+    return train(model, photos(), settings.runs[0], settings, seed=seed, log=log or Heard(), keeper=keeper)
+
+
+def run_in_a_child(folder: str, name: str, failpoint: str) -> None:
+    """What a child process runs: to its end, or to where `failpoint` kills it."""
+    os.environ["PACKSHOT_FAILPOINT"] = failpoint
+    run_through(Path(folder), params(name))

@@ -1,0 +1,116 @@
+"""States are all or nothing, and only those of the very same training are believed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from packshot.errors import Locked, OutOfResources
+from packshot.training.checkpoint import sole_owner
+from tests.training.runs import desk, params, run_through
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*"))
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    run_through(tmp_path, params("gan"))
+    return tmp_path
+
+
+def test_two_states_are_kept_and_no_draft(stopped: Path) -> None:
+    assert [path.name[:15] for path in _states(stopped)] == ["state-000000036", "state-000000040"]
+    assert not list(stopped.rglob("*.draft"))
+
+
+@pytest.mark.parametrize("place", [0, 100, 5000, -1])
+def test_a_state_with_a_flipped_bit_is_skipped_for_the_one_before(
+    stopped: Path, place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = run_through(stopped, params("gan"))
+    newest = _states(stopped)[-1]
+    content = bytearray(newest.read_bytes())
+    content[place] ^= 4
+    newest.write_bytes(content)
+    again = run_through(stopped, params("gan"))
+    assert "goes on from step 36" in caplog.text or "skipped a state" in caplog.text
+    assert all(torch.equal(tensor, again.tensors()[name]) for name, tensor in straight.tensors().items())
+
+
+def test_with_every_state_broken_the_training_starts_anew(stopped: Path) -> None:
+    straight = run_through(stopped, params("gan"))
+    for path in _states(stopped):
+        path.write_bytes(path.read_bytes()[:-7])
+    assert not desk(stopped, params("gan")).resumable()
+    again = run_through(stopped, params("gan"))
+    assert all(torch.equal(tensor, again.tensors()[name]) for name, tensor in straight.tensors().items())
+
+
+def test_a_draft_of_a_killed_write_is_removed(stopped: Path) -> None:
+    draft = stopped / ".state-000000040-ab.safetensors.17.draft"
+    draft.write_bytes(b"half")
+    assert desk(stopped, params("gan")).resumable()
+    assert not draft.exists()
+
+
+def test_a_training_that_changed_in_anything_starts_anew_and_says_in_what(
+    stopped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = params("gan", steps=50, batch_size=8)
+    assert not desk(stopped, changed).resumable()
+    assert "recipe.batch_size: 16, then 8" in caplog.text
+    assert "recipe.steps: 40, then 50" in caplog.text
+    assert _states(stopped) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dataset", "e" * 64),
+        ("code", "other"),
+        ("torch_version", "1.0"),
+        ("device", "cuda H200"),
+        ("threads", 2),
+        ("dtype", "bfloat16"),
+    ],
+)
+def test_each_part_of_the_identity_counts(stopped: Path, field: str, value: object) -> None:
+    mine = desk(stopped, params("gan")).identity
+    other = mine.model_copy(update={field: value})
+    (difference,) = other.differences(mine)
+    assert difference.startswith(f"{field}: ")
+    assert difference.endswith(f", then {value}")
+    assert mine.differences(mine) == ()
+
+
+def test_settings_that_change_no_weight_do_not_stop_a_training_from_going_on(stopped: Path) -> None:
+    assert desk(stopped, params("gan", save_every=5, picture_every=3)).resumable()
+
+
+def test_a_full_disk_is_told_and_the_state_before_stays(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [path.name for path in _states(stopped)]
+    keeper, state = desk(stopped, params("gan")), run_through(stopped, params("gan"))
+    state.step += 1
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OutOfResources, match="No space left"):
+        keeper.save(state)
+    monkeypatch.undo()
+    assert [path.name for path in _states(stopped)] == before
+    assert keeper.resumable()
+
+
+def test_a_second_training_in_the_same_place_is_refused_at_once(tmp_path: Path) -> None:
+    with sole_owner(tmp_path), pytest.raises(Locked), sole_owner(tmp_path):
+        pass
+    with sole_owner(tmp_path):
+        pass
