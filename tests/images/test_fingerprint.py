@@ -80,7 +80,7 @@ def test_all_pairs_within_the_radius_are_found(hashes: list[int], radius: int) -
     count = len(hashes)
     values = np.array(hashes, dtype=np.uint64)
     far = values ^ np.uint64(2**64 - 1)
-    prints = Fingerprints(hashes=values, mirrored=far, layouts=np.zeros((count, 4, 4, 3), dtype=np.uint8))
+    prints = Fingerprints(hashes=values, mirrored=far, layouts=np.zeros((count, 8, 8, 3), dtype=np.uint8))
     expected = [
         (i, j)
         for i in range(count)
@@ -94,7 +94,7 @@ def test_pairs_are_found_across_blocks() -> None:
     chances = np.random.default_rng(0)
     values = chances.integers(0, 2**64, 2500, dtype=np.uint64)
     values[2400], values[1100] = values[3], values[1000]
-    prints = Fingerprints(hashes=values, mirrored=~values, layouts=np.zeros((2500, 4, 4, 3), dtype=np.uint8))
+    prints = Fingerprints(hashes=values, mirrored=~values, layouts=np.zeros((2500, 8, 8, 3), dtype=np.uint8))
     assert sorted(near_duplicates(prints, 4)) == [(3, 2400), (1000, 1100)]
 
 

@@ -23,7 +23,7 @@ def test_the_schema_and_the_row_name_the_same_columns() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(st.lists(st.tuples(TEXT, st.none() | TEXT, st.integers(0, 2**64 - 1)), max_size=8))
 def test_rows_come_back_as_they_were_written(tmp_path: Path, values: list[tuple[str, str | None, int]]) -> None:
-    rows = [replace(row(path, phash), caption=caption, layout=bytes(range(48))) for path, caption, phash in values]
+    rows = [replace(row(path, phash), caption=caption, layout=bytes(range(192))) for path, caption, phash in values]
     write_manifest(tmp_path / "manifest.parquet", rows)
     assert read_manifest(tmp_path / "manifest.parquet") == rows
 

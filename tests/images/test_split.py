@@ -26,7 +26,7 @@ def names(count: int, start: int = 0) -> list[str]:
     return [hashlib.sha256(str(index).encode()).hexdigest() for index in range(start, start + count)]
 
 
-def row(name: str, phash: int, *, sku: str = "", layout: bytes = bytes(48)) -> Row:
+def row(name: str, phash: int, *, sku: str = "", layout: bytes = bytes(192)) -> Row:
     digest = hashlib.sha256(name.encode()).hexdigest()
     return Row(
         sha256=digest, pixels=digest, path=name, sku=sku, category="c", format="PNG", width=1, height=1, file_bytes=1,

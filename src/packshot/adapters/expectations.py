@@ -38,8 +38,11 @@ def check(tables: Sequence[Table], docs: Path) -> tuple[Expectation, ...]:
     each table needs a rule on its rows and one against emptiness for each column that it checks.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    quiet = logging.getLogger("great_expectations")
+    quiet.setLevel(logging.WARNING)
     import great_expectations as gx
+
+    quiet.setLevel(logging.WARNING)
 
     for table in tables:
         _require_rules(table)

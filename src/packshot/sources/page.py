@@ -156,7 +156,7 @@ def _quarantine(quarantined: Sequence[BadPhoto]) -> str:
 def _figures(rows: Sequence[Row], pictures: Mapping[str, str], *, column: str = "", named: bool = True) -> str:
     figures = []
     for row in rows:
-        value = f"{_value(row, column)} · " if column else ""
+        value = f"{shown} · " if (shown := _value(row, column)) else ""
         caption = f"<figcaption>{value}{quote(escape(row.path))}</figcaption>" if named else ""
         label = quote(escape(row.path), quote=True)
         figures.append(f"<figure><img alt='{label}' width=96 height=96 src='{pictures[row.sha256]}'>{caption}</figure>")
