@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def train(params: Params, layout: Layout) -> TrainReport:
     metrics: dict[str, dict[str, float]] = {}
     tracking = Tracking.open(layout)
     with sole_owner(layout.resume):
+        shutil.rmtree(folder, ignore_errors=True)
         desks = [_desk(run, params, layout, dataset, device) for run in params.train.runs]
         for run, desk in zip(params.train.runs, desks, strict=True):
             going_on = desk.resumable()

@@ -1,0 +1,167 @@
+"""train: what it leaves, that a kill changes nothing of it, and that no server is needed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from packshot.errors import MissingArtifact, TrainingFailed
+from packshot.images.shards import Split, save_split
+from packshot.layout import Layout
+from packshot.models.weights import load_weights, read_card
+from packshot.params import Params, load_params
+from packshot.records import CategoryCount, Dataset, SplitCount, TrackedRuns, TrainReport, file_digest
+from packshot.stages.train import train
+from tests.models.families import CATEGORIES, IMAGE, toy_pixels
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+NOWHERE = "http://127.0.0.1:9"
+"""A tracking server that does not answer: port 9 discards what it is sent, where anything listens there at all."""
+
+
+def _project(root: Path) -> Layout:
+    """What prepare leaves, of toy photos."""
+    layout = Layout(root)
+    pixels, categories = toy_pixels(60)
+    names = tuple(f"{row:064d}" for row in range(60))
+    save_split(layout.stage("prepare"), "train", Split(pixels.numpy(), categories.numpy(), names, names))
+    counts = tuple(CategoryCount(category=category, photos=20) for category in CATEGORIES)
+    Dataset(
+        image=IMAGE,
+        categories=CATEGORIES,
+        splits=(SplitCount(split="train", photos=60, counts=counts),),
+        catalog="c" * 64,
+        digest="d" * 64,
+    ).write(layout.stage("prepare") / "dataset.json")
+    return layout
+
+
+def _params(**changes: object) -> Params:
+    params = load_params(PARAMS)
+    return params.model_copy(update={"train": params.train.model_copy(update=changes)})
+
+
+def _train_in_a_child(root: str, failpoint: str) -> None:
+    os.environ |= {"PACKSHOT_FAILPOINT": failpoint, "MLFLOW_TRACKING_URI": NOWHERE}
+    train(_params(), Layout(Path(root)))
+
+
+def _outputs(layout: Layout) -> dict[str, str]:
+    folder = layout.stage("train")
+    files = {str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files.pop("tracked.json")
+    return files
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    monkeypatch.delenv("PACKSHOT_VAR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+        layout = _project(tmp_path_factory.mktemp("straight"))
+        train(_params(), layout)
+    return layout
+
+
+def test_it_leaves_weights_curves_sheets_and_numbers_of_every_run(straight: Layout) -> None:
+    folder = straight.stage("train")
+    report = TrainReport.read(folder / "report.json")
+    assert [checkpoint.name for checkpoint in report.checkpoints] == ["vae@60", "gan@30"]
+    for checkpoint in report.checkpoints:
+        model, card = load_weights(folder / checkpoint.path, checkpoint.sha256)
+        assert (card.run, card.step, card.dataset, card.seed) == (checkpoint.run, checkpoint.step, "d" * 64, 3)
+        assert (model.image, model.categories) == (IMAGE, CATEGORIES)
+    assert sorted(_outputs(straight)) == [
+        "curves/gan.csv",
+        "curves/vae.csv",
+        "metrics.json",
+        "report.json",
+        "sheets/gan.png",
+        "sheets/vae.png",
+        "weights/gan-30.safetensors",
+        "weights/vae-60.safetensors",
+    ]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["gan"].keys() >= {"critic/relativistic", "generator/relativistic"}
+    assert [tracked.run for tracked in TrackedRuns.read(folder / "tracked.json").runs] == ["vae", "gan"]
+
+
+def test_nothing_is_left_to_go_on_from_once_it_is_through(straight: Layout) -> None:
+    assert not [path for path in straight.resume.rglob("*") if path.name != ".lock"]
+
+
+def test_a_card_depends_on_settings_and_not_on_the_machine(straight: Layout, tmp_path: Path) -> None:
+    layout = _project(tmp_path)
+    (layout.stage("train") / "weights").mkdir(parents=True)
+    (layout.stage("train") / "weights" / "old-9.safetensors").write_bytes(b"of a run that is no more")
+    train(_params(save_every=1000, picture_every=7), layout)
+    assert _outputs(layout) == _outputs(straight)
+
+
+@pytest.mark.parametrize("place", ["train.step:33", "train.step:75", "train.run:1", "train.done:1"])
+def test_a_killed_stage_ends_in_the_same_bytes(
+    place: str, straight: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = _project(tmp_path)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["packshot.stages.train", "torch._dynamo", "matplotlib", "mlflow"])
+    child = context.Process(target=_train_in_a_child, args=(str(tmp_path), f"{place}:kill"))
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    caplog.set_level("INFO")
+    train(_params(), layout)
+    assert _outputs(layout) == _outputs(straight)
+    assert "vae goes on from step" in caplog.text
+    if place != "train.step:33":
+        assert "vae goes on from step 60" in caplog.text
+
+
+def test_changed_settings_train_anew_what_they_touch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = _project(tmp_path)
+    broken = load_params(PARAMS).train.runs[1].model_copy(update={"length": 0.25})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("packshot.stages.train.Checkpoints.publish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(_params(), layout)
+    runs = (load_params(PARAMS).train.runs[0], broken)
+    caplog.set_level("INFO")
+    train(_params(runs=runs), layout)
+    assert "vae goes on from step 60" in caplog.text
+    report = TrainReport.read(layout.stage("train") / "report.json")
+    assert [checkpoint.name for checkpoint in report.checkpoints] == ["vae@60", "gan@15"]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_diverging_run_ends_the_stage_and_leaves_the_evidence(tmp_path: Path) -> None:
+    layout = _project(tmp_path)
+    run = load_params(PARAMS).train.runs[0]
+    wild = run.model_copy(update={"model": run.model.model_copy(update={"learning_rate": 1e38, "polish": None})})
+    with pytest.raises(TrainingFailed, match="not finite"):
+        train(_params(runs=(wild,)), layout)
+    assert (layout.resume / "vae" / "failure.json").is_file()
+    assert not (layout.stage("train") / "report.json").exists()
+
+
+def test_without_a_dataset_it_names_the_stage_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingArtifact, match="prepare"):
+        train(_params(), Layout(tmp_path))
+
+
+def test_the_cards_of_one_stage_agree_on_everything_but_the_run(straight: Layout) -> None:
+    cards = [read_card(path) for path in sorted((straight.stage("train") / "weights").iterdir())]
+    assert {(card.dataset, card.image.size, card.categories) for card in cards} == {("d" * 64, 16, CATEGORIES)}
+    assert len({card.params for card in cards}) == 2
