@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from packshot.models.gan import Config as GanConfig
 from packshot.models.vae import Config as VaeConfig
 from packshot.serving.batching import Batcher, Work
 from packshot.serving.engine import MICRO_BATCH, Engine, Photo, Wish, settle
+from tests.serving.conftest import wait_until
 from tests.serving.shelf import CATEGORIES, GAN, IMAGE, VAE, Shelf
 
 
@@ -131,6 +134,20 @@ def test_a_card_that_belongs_to_other_weights_is_refused(tmp_path: Path) -> None
     with pytest.raises(IntegrityError, match="other pictures"):
         Engine.load(own)
     assert card.image == IMAGE
+
+
+def test_an_engine_is_gone_when_nobody_holds_it(tmp_path: Path) -> None:
+    served = engine(tmp_path)
+    batcher: Batcher = Batcher("test", capacity=8, begin=settle)
+    gc.disable()
+    try:
+        batcher.submit(served.drawing, [Wish(0, 1)]).done.result(30)
+        watch = weakref.ref(served)
+        del served
+        wait_until(lambda: watch() is None, "the engine is gone")
+    finally:
+        gc.enable()
+        batcher.close()
 
 
 def test_a_thread_that_has_settled_uses_one_core() -> None:

@@ -16,17 +16,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class QueueFull(Exception):  # noqa: N818 - a state, not a fault
+class QueueFull(Exception):
     """More items are waiting than the batcher takes on."""
 
 
-class Closed(Exception):  # noqa: N818 - a state, not a fault
+class Closed(Exception):
     """The batcher has stopped."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Work(Generic[Item, Result]):
-    """What is done to items: `run` takes 1 to `size` of them and answers one result for each, in order."""
+    """What is done to items: `run` takes 1 to `size` of them and answers one result for each, in order.
+
+    Equal work shares batches.
+    """
 
     run: Callable[[Sequence[Item]], Sequence[Result]]
     size: int
@@ -59,6 +62,10 @@ class Ticket(Generic[Item, Result]):
         self._waiting.clear()
         if not self.done.done():
             self.done.set_exception(error)
+
+
+Batch = list[tuple[Ticket[object, object], int, object]]
+"""Items of one Work, each with its ticket and its position there."""
 
 
 class Batcher:
@@ -122,28 +129,33 @@ class Batcher:
                 if self._closing:
                     return
                 batch = self._take()
-            tickets = [ticket for ticket, _, _ in batch]
-            try:
-                results = tickets[0].work.run([item for _, _, item in batch])
-                for (ticket, position, _), result in zip(batch, results, strict=True):
-                    ticket.finish(position, result)
-            except Exception as error:
-                log.exception("a batch of %d failed", len(batch))
-                with self._changed:
-                    for ticket in set(tickets):
-                        if ticket in self._tickets:
-                            self._tickets.remove(ticket)
-                for ticket in set(tickets):
-                    ticket.fail(error)
+            self._do(batch)
+            # What was drawn for is not held while nothing waits: an engine that was swapped out is gone with its last picture.
+            del batch
 
-    def _take(self) -> list[tuple[Ticket[object, object], int, object]]:
+    def _do(self, batch: Batch) -> None:
+        tickets = [ticket for ticket, _, _ in batch]
+        try:
+            results = tickets[0].work.run([item for _, _, item in batch])
+            for (ticket, position, _), result in zip(batch, results, strict=True):
+                ticket.finish(position, result)
+        except Exception as error:
+            log.exception("a batch of %d failed", len(batch))
+            with self._changed:
+                for ticket in set(tickets):
+                    if ticket in self._tickets:
+                        self._tickets.remove(ticket)
+            for ticket in set(tickets):
+                ticket.fail(error)
+
+    def _take(self) -> Batch:
         """One item of each ticket in turn until the batch is full or nothing of this Work is left."""
         work = self._tickets[0].work
-        batch: list[tuple[Ticket[object, object], int, object]] = []
+        batch: Batch = []
         passed: deque[Ticket[object, object]] = deque()
         while self._tickets and len(batch) < work.size:
             ticket = self._tickets.popleft()
-            if ticket.work is not work:
+            if ticket.work != work:
                 passed.append(ticket)
                 continue
             batch.append((ticket, *ticket.take()))

@@ -56,9 +56,6 @@ class Engine:
 
     def __init__(self, model: ImageModel, card: ServiceCard) -> None:
         self.model, self.card = model.eval().requires_grad_(requires_grad=False), card
-        self.drawing: Work[Wish, Pixels] = Work(self.draw, MICRO_BATCH)
-        # A family may search its latents: one photo at a time, so that a neighbour cannot change the search.
-        self.redrawing: Work[Photo, Pixels] = Work(self.redraw, 1)
 
     @classmethod
     def load(cls, live: Live) -> Engine:
@@ -77,6 +74,17 @@ class Engine:
                 "the card describes other pictures than the weights draw", where=live.card, advice="promote again"
             )
         return cls(model, card)
+
+    # Made when asked for: an engine that kept its own Work would be a ring, and stay in memory after a swap.
+    @property
+    def drawing(self) -> Work[Wish, Pixels]:
+        """Drawing, as a batcher's work."""
+        return Work(self.draw, MICRO_BATCH)
+
+    @property
+    def redrawing(self) -> Work[Photo, Pixels]:
+        """Redrawing, as a batcher's work: one photo at a time, so that a neighbour cannot change the search of a latent."""
+        return Work(self.redraw, 1)
 
     def draw(self, wishes: Sequence[Wish]) -> list[Pixels]:
         """Draw 1 to MICRO_BATCH pictures."""

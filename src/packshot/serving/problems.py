@@ -12,7 +12,7 @@ REFLECT = 64
 """The most characters of a caller's own text that an answer repeats."""
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+class Problem(Exception):
     """A request that is not answered with pictures: the status, what is wrong and what would be right."""
 
     def __init__(
