@@ -23,8 +23,7 @@ def test_a_release_over_http_trusts_digests_and_outlives_the_server(
     shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    if server.process is None:
-        server.start()
+    server.start()
     params = shop.params()
     shop.train(1)
     first = register(params, shop.layout)

@@ -215,6 +215,7 @@ def test_a_training_outlives_its_server_and_nothing_is_lost_or_doubled(
 ) -> None:
     monkeypatch.setattr(room, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(room, "PATIENCE", (0.0,))
+    server.kill()
     with start(remote) as early:
         early.metrics(1, {"loss": 1.0})
         early.picture(1, "samples", PICTURE)
@@ -293,8 +294,7 @@ def test_lost_answers_make_neither_a_second_run_nor_a_second_point(
     monkeypatch.setattr(room, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(room, "PATIENCE", (0.0,))
     monkeypatch.setattr("packshot.adapters.tracking.RunLog._watch_system", lambda self: None)
-    if server.process is None:
-        server.start()
+    server.start()
     lost: set[str] = set()
 
     def lose(path: str) -> bool:

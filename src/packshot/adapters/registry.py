@@ -124,7 +124,9 @@ class Registry:
                 self._download(client, model.model_uri, Path(draft), manifest)
             client.finalize_logged_model(model.model_id, "READY")
             page = describe(f"ajax-api/2.0/mlflow/logged-models/{model.model_id}/artifacts/files?artifact_file_path=")
-            made = client.create_model_version(self.model, model.model_uri, run_id=run, tags=tags, description=page)
+            made = client.create_model_version(
+                self.model, model.model_uri, run_id=run, tags=tags, description=page, model_id=model.model_id
+            )
             return self._read(client, made.version)
 
     def fetch(self, registered: Registered, folder: Path) -> Path:

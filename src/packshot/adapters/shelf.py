@@ -32,7 +32,7 @@ class Shelf:
     """The model store of one project."""
 
     def __init__(self, layout: Layout) -> None:
-        self.folder = layout.bento_home / "models"
+        self.folder = (layout.bento_home / "models").absolute()
 
     @staticmethod
     def tag(model: str, version: int, sha256: str) -> str:
