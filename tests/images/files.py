@@ -115,3 +115,24 @@ def gamma_profile(gamma: float) -> bytes:
             )
     struct.pack_into(">I", data, 0, len(data))
     return bytes(data)
+
+
+def grey_cmyk_profile() -> bytes:
+    """A printer's profile (ICC.1:2001, lut8) in which every ink is grey: L = 100 x (1 - the mean of C, M, Y and K)."""
+    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    table = b"".join(bytes([round(255 * (1 - sum(inks) / 4)), 128, 128]) for inks in corners)
+    identity = struct.pack(">9i", *(65536 if index % 4 == 0 else 0 for index in range(9)))
+    ramp = bytes(range(256))
+    lut = b"mft1" + b"\0" * 4 + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
+    text = b"grey inks\0"
+    desc = b"desc" + b"\0" * 4 + struct.pack(">I", len(text)) + text + b"\0" * (4 + 4 + 2 + 1 + 67)
+    white = b"XYZ " + b"\0" * 4 + struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
+    parts, body, tags = [(b"desc", desc), (b"wtpt", white), (b"A2B0", lut)], b"", b""
+    start = 128 + 4 + 12 * len(parts)
+    for name, content in parts:
+        tags += name + struct.pack(">II", start + len(body), len(content))
+        body += content + b"\0" * (-len(content) % 4)
+    header = struct.pack(">I4sI4s4s4s", start + len(body), b"\0" * 4, 0x02100000, b"prtr", b"CMYK", b"Lab ")
+    header += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28
+    header += struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
+    return header + b"\0" * (128 - len(header)) + struct.pack(">I", len(parts)) + tags + body

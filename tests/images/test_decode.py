@@ -21,6 +21,7 @@ from tests.images.files import (
     chunk,
     encode,
     gamma_profile,
+    grey_cmyk_profile,
     jpeg,
     jpeg_header,
     png,
@@ -114,6 +115,14 @@ def test_cmyk_without_a_profile_is_converted() -> None:
     flat = np.full((16, 16, 3), (200, 40, 60), dtype=np.uint8)
     content = encode(Image.fromarray(flat).convert("CMYK"), "JPEG", quality=98)
     assert np.abs(pixels_of(content).astype(int) - flat).max() <= 6
+
+
+def test_cmyk_goes_through_its_own_profile() -> None:
+    inks = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    plain, tagged = (encode(inks, "JPEG", quality=98, **options) for options in ({}, {"icc_profile": grey_cmyk_profile()}))
+    half = round(255 * (1.055 * (((50 + 16) / 116) ** 3) ** (1 / 2.4) - 0.055))  # L = 50 in sRGB
+    assert np.abs(pixels_of(plain)[8, 8].astype(int) - [255, 0, 0]).max() <= 3
+    assert np.abs(pixels_of(tagged)[8, 8].astype(int) - half).max() <= 3
 
 
 def test_a_colour_profile_is_applied() -> None:

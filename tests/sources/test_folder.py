@@ -139,6 +139,21 @@ def test_broken_names_are_refused_and_shown_on_one_line(tmp_path: Path) -> None:
     assert ("hat/new\nline.jpg", "hat") in photos(found)
 
 
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "hat/a.jpg", "hat/locked/b.jpg")
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:  # root may read everything, so the system's answer is put in its place
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = listed(tmp_path)
+    assert photos(found) == [("hat/a.jpg", "hat")]
+    assert reasons(found) == {"hat/locked": "UNREADABLE"}
+
+
 def test_an_empty_category_is_reported(tmp_path: Path) -> None:
     put(tmp_path, "hat/a.jpg", "shoe/readme.txt")
     assert reasons(listed(tmp_path)) == {"shoe": "EMPTY_CATEGORY"}

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from packshot.images.fingerprint import pixel_digest
@@ -86,6 +88,27 @@ def test_workers_need_no_torch() -> None:
     code = "import sys, packshot.sources.intake; print([name for name in ('torch', 'pandas', 'mlflow') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_worker_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program = tmp_path / "run.py"
+    program.write_text(
+        "from functools import partial\nfrom packshot.sources.base import Photo\nfrom packshot.sources.intake import take_all\n"
+        "from tests.sources.drawings import draw_late\n"
+        "if __name__ == '__main__':\n"
+        "    photos = (Photo(name=str(i), category='c', content=partial(draw_late, i)) for i in range(5000))\n"
+        "    for taken in take_all(photos, 64, (255, 255, 255)):\n        print(taken.photo.name, flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, program], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
 
 
 @pytest.mark.parametrize("content", [b"", b"not a photo"])

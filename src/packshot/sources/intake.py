@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
@@ -183,11 +184,19 @@ def _bad(photo: Photo, reason: str, detail: str) -> BadPhoto:
 
 
 def _start() -> None:
-    """A worker's first act: one thread each, and Ctrl-C is the parent's to answer."""
+    """A worker's first act: one thread each, Ctrl-C is the parent's to answer, and none outlives a parent that was killed."""
     import cv2
 
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _take(photo: Photo, side: int, background: Colour) -> Intake | BadPhoto:
