@@ -140,7 +140,7 @@ def _copies(twins: Sequence[Sequence[Row]], groups: int, pictures: Mapping[str, 
     if not twins:
         return ""
     shown = "".join(_figures(found, pictures) for found in twins)
-    return f"<h2>Near-duplicates</h2><p class=faint>{groups:,} groups; each stays in one split.</p>{shown}"
+    return f"<h2>Near-duplicates</h2><p class=faint>Groups: {groups:,}. Each stays in one split.</p>{shown}"
 
 
 def _quarantine(quarantined: Sequence[BadPhoto]) -> str:
