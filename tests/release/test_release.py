@@ -116,6 +116,19 @@ def test_a_version_is_a_readable_page_with_its_lineage(shop: Shop) -> None:
     assert len(found.tags["git_commit"]) >= 40
 
 
+def test_a_page_never_grows_longer_than_mlflow_keeps(shop: Shop) -> None:
+    verdict = shop.train(1)
+    first, *others = verdict.judgements
+    for findings, kept in ((30, "### Lineage"), (90, verdict.reason.split(":")[0])):
+        many = first.model_copy(update={"findings": first.findings * findings})
+        longer = verdict.model_copy(update={"judgements": (many, *others)})
+        longer.write(shop.layout.stage("gate") / "verdict.json")
+        version = register(shop.params(), shop.layout)
+        page = registry(shop).tracking.connect().get_model_version("packshot", str(version.version)).description
+        assert len(page) <= 5000
+        assert kept in page
+
+
 def test_restored_weights_get_a_run_that_says_so(shop: Shop) -> None:
     shop.train(1, mlflow_run="0123456789abcdef0123456789abcdef")
     version = register(shop.params(), shop.layout)

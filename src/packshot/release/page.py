@@ -21,7 +21,9 @@ def describe_version(bundle: Bundle, run: str, address: str) -> str:
     """
     verdict, candidate = bundle.verdict(), bundle.candidate()
     judgement = next(one for one in verdict.judgements if one.checkpoint == candidate)
-    head = f"**{_cell(verdict.reason)}**\n\n{_cell(judgement.reason)}"
+    head = f"**{_cell(verdict.reason)}**"
+    if judgement.reason not in verdict.reason:
+        head += f"\n\n{_cell(judgement.reason)}"
     for pictures, others in ((MOST_PICTURES, True), (MOST_PICTURES, False), (1, False), (0, False)):
         parts = [head, _bounds(judgement), _others(bundle, judgement) if others else "", _pictures(bundle, address, pictures)]
         text = "\n\n".join(part for part in (*parts, _lineage(bundle, run, address)) if part)

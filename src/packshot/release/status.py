@@ -8,7 +8,6 @@ from packshot.adapters.registry import Registry
 from packshot.adapters.tracking import SECONDS_TO_ANSWER
 from packshot.errors import PackshotError
 from packshot.layout import Layout
-from packshot.params import load_params
 from packshot.records import Record
 from packshot.release.ledger import Entry, Ledger
 from packshot.release.live import live_of, read_live
@@ -40,7 +39,7 @@ def status(layout: Layout) -> Status:
     """Read ledger, live.json and registry; without MLflow the rest is told all the same."""
     history = Ledger(layout.ledger).history() if layout.ledger.is_file() else ()
     named = (entry.champion.model for entry in reversed(history) if entry.champion)
-    model = next(named, None) or load_params(layout.params).release.model
+    model = next(named, None) or _declared_model(layout)
     head = history[-1] if history else None
     candidate = champion = None
     fault = ""
@@ -61,6 +60,12 @@ def status(layout: Layout) -> Status:
         registry=fault,
         history=history,
     )
+
+
+def _declared_model(layout: Layout) -> str:
+    from packshot.params import load_params  # it loads every room: not where the ledger knows
+
+    return load_params(layout.params).release.model
 
 
 def _live(layout: Layout, head: Entry | None) -> Literal["in step", "behind", "broken", "nothing"]:
