@@ -136,7 +136,7 @@ def act_out(layout: Layout, by: str) -> State[None]:
         for name, act in ACTS.items():
             state = act(transaction, return_state=True)
             if state.is_completed():
-                told = state.message if name == "promote" else told
+                told = (state.message or "") if name == "promote" else told
                 continue
             if state.name == ReviewRefused.__name__ and awaits_people(layout):
                 return Completed(name=AWAITING, message=state.message)

@@ -72,7 +72,7 @@ def make_task(stage: str) -> Task[..., State[None]]:
     def run(root: Path, force: bool = False) -> State[None]:
         layout = Layout(root)
         log = get_run_logger()
-        progress = Progress("train-progress") if stage == "train" else None
+        progress = Progress() if stage == "train" else None
         ran = False
 
         def on_line(line: str) -> None:

@@ -27,6 +27,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from flows.tasks import one_line
 from packshot.errors import Locked, PackshotError, Unavailable
 
 POOL = "packshot"
@@ -154,7 +155,8 @@ def main() -> None:
                 log.warning("the run %s had died with its worker: it is marked as crashed", run.name)
         deploy()
     except PackshotError as error:
-        sys.exit(f"packshot: E{error.exit_code} {error}")
+        sys.stderr.write(f"{one_line(error)}\n")
+        sys.exit(error.exit_code)
     log.info("prefect.yaml is deployed: %s", get_current_settings().ui_url)
     words = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--install-policy", "never"]
     os.execv(sys.executable, [sys.executable, *words])  # noqa: S606  the worker keeps this process, and its lock

@@ -116,14 +116,11 @@ def test_a_release_is_whole_or_it_never_was(layout: Layout, client: SyncPrefectC
     assert (told.champion, told.alias, told.candidate, told.live) == (1, 1, 1, "in step")
     assert [entry.act for entry in told.history] == ["promotion", "promotion", "undoing"]
 
-
-def test_what_does_not_pass_the_gate_is_not_even_registered(layout: Layout) -> None:
-    train(layout, 1, passed=False)
-    state = run(layout)
-    assert (state.is_failed(), state.name) == (True, "GateRefused")
-    assert (state.message or "").startswith("packshot: E12 no checkpoint passes: psnr is 20.0")
-    assert not layout.live.exists()
-    assert status(layout).candidate is None
+    train(layout, 3, passed=False)
+    refused = run(layout)
+    assert (refused.is_failed(), refused.name) == (True, "GateRefused")
+    assert (refused.message or "").startswith("packshot: E12 no checkpoint passes: psnr is 20.0")
+    assert status(layout) == told, "nothing was even registered"
 
 
 def test_a_candidate_waits_for_its_people_and_the_next_release_takes_it(layout: Layout) -> None:

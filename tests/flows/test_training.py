@@ -41,9 +41,9 @@ def test_the_six_stages_run_in_order_once_and_say_what_they_did(shop: Shop, clie
     run = flow_run_of(state)
     artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
     shown = {artifact.key: artifact for artifact in artifacts}
-    assert set(shown) == {*STAGES, "train-progress"}
+    assert set(shown) == {*STAGES, "train-train"}
     assert "| dress | 3 |" in str(shown["ingest"].data)
-    assert shown["train-progress"].data == 100.0
+    assert shown["train-train"].data == 100.0
 
     again = train(shop)
     assert again.is_completed()

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,13 +30,22 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelling
 
+from flows.release import ACTS, release
+from flows.tasks import TASKS
+from flows.training import training
 from flows.worker import POOL, lock_project
-from packshot.errors import Locked
+from tests.conftest import ROOT
 from tests.flows.conftest import Server, Shop, await_that, lives, running
 
 pytestmark = pytest.mark.servers
 
 WORKER = [sys.executable, "-m", "flows.worker"]
+
+
+@dataclass(frozen=True)
+class Staff:
+    shop: Shop
+    worker: subprocess.Popen[bytes]
 
 
 @contextmanager
@@ -75,99 +86,95 @@ def state_of(client: SyncPrefectClient, run: FlowRun) -> StateType | None:
     return state.type if state else None
 
 
-def stage_process(shop: Shop) -> int:
-    """The process of the stage that runs now."""
-    await_that(lambda: shop.journal() and shop.journal()[-1][0] == "begin", 60, "a stage runs")
+def stage_process(shop: Shop, stage: str) -> int:
+    """The process of that stage, once it runs."""
+    await_that(lambda: [line[:2] for line in shop.journal()[-1:]] == [("begin", stage)], 90, f"{stage} runs")
     return shop.journal()[-1][2]
 
 
-def test_a_schedule_fires_and_the_worker_runs_it_to_the_end(shop: Shop, client: SyncPrefectClient) -> None:
-    deployments = yaml.safe_load((shop.root / "prefect.yaml").read_text())
-    soon = {**deployments["deployments"][0], "name": "soon", "schedules": [{"interval": 3}], "parameters": {"until": "ingest"}}
-    deployments["deployments"].append(soon)
-    (shop.root / "prefect.yaml").write_text(yaml.safe_dump(deployments))
-    with working(shop):
-        deployment = client.read_deployment_by_name("training/soon")
-        completed = FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
-        )
-        await_that(lambda: client.read_flow_runs(flow_run_filter=completed), 60, "a scheduled run completes")
-        client.delete_deployment(deployment.id)
+@pytest.fixture(scope="module")
+def staff(server: Server, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staff]:
+    """A project with a worker, and one more deployment: the nightly one's twin, every three seconds, until ingest."""
+    shop = Shop(tmp_path_factory.mktemp("staffed") / "shop", server.environment)
+    shutil.copytree(template, shop.root)
+    content = yaml.safe_load((shop.root / "prefect.yaml").read_text())
+    nightly = next(one for one in content["deployments"] if one["name"] == "nightly")
+    content["deployments"].append({**nightly, "name": "soon", "schedules": [{"interval": 3}], "parameters": {"until": "ingest"}})
+    (shop.root / "prefect.yaml").write_text(yaml.safe_dump(content))
+    with working(shop) as worker:
+        yield Staff(shop, worker)
+
+
+@pytest.fixture
+def staffed(staff: Staff) -> Shop:
+    """The project with a worker."""
+    return staff.shop
+
+
+def test_a_schedule_fires_and_the_worker_runs_it_to_the_end(staffed: Shop, client: SyncPrefectClient) -> None:
+    deployment = client.read_deployment_by_name("training/soon")
+    completed = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
+    )
+    await_that(lambda: client.read_flow_runs(flow_run_filter=completed), 90, "a scheduled run completes")
+    client.delete_deployment(deployment.id)
     (run, *_) = client.read_flow_runs(flow_run_filter=completed)
     assert run.auto_scheduled
     assert run.work_pool_name == POOL
-    assert (shop.root / "data" / "ingest" / "catalog.json").is_file(), "it ran in the worker's folder"
+    assert (staffed.root / "data" / "ingest" / "catalog.json").is_file(), "it ran in the worker's folder"
     log = [line.message for line in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))]
     assert any("Running stage 'ingest'" in line or "didn't change" in line for line in log)
 
 
-def test_every_night_at_two_and_what_it_stands_on(shop: Shop, client: SyncPrefectClient, server: Server) -> None:
-    with working(shop):
-        nightly = client.read_deployment_by_name("training/nightly")
-        scheduled = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[nightly.id]))
-        await_that(lambda: client.read_flow_runs(flow_run_filter=scheduled), 30, "the coming nights are scheduled")
-        starts = sorted(run.expected_start_time for run in client.read_flow_runs(flow_run_filter=scheduled) if run.auto_scheduled)
-        assert starts
-        assert timedelta() < starts[0] - datetime.now(UTC) <= timedelta(days=1)
-        assert {(one.astimezone(UTC).hour, one.astimezone(UTC).minute) for one in starts} == {(2, 0)}
-        manual = client.read_deployment_by_name("release/manual")
-        assert not manual.schedules
-        assert client.read_work_pool(POOL).concurrency_limit == 1
-        assert len(client.read_automations_by_name("packshot: a silent run is dead")) == 1
-        again = subprocess.run(WORKER, cwd=shop.root, env=shop.environment, capture_output=True, text=True, check=False)
-        assert (again.returncode, again.stderr.startswith("packshot: E23 this project has a worker already")) == (1, True)
+def test_every_night_at_two_and_what_it_stands_on(staffed: Shop, client: SyncPrefectClient) -> None:
+    nightly = client.read_deployment_by_name("training/nightly")
+    scheduled = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[nightly.id]))
+    await_that(lambda: client.read_flow_runs(flow_run_filter=scheduled), 60, "the coming nights are scheduled")
+    starts = sorted(run.expected_start_time for run in client.read_flow_runs(flow_run_filter=scheduled) if run.auto_scheduled)
+    assert timedelta() < starts[0] - datetime.now(UTC) <= timedelta(days=1)
+    assert {(one.astimezone(UTC).hour, one.astimezone(UTC).minute) for one in starts} == {(2, 0)}
+    manual = client.read_deployment_by_name("release/manual")
+    assert not manual.schedules
+    assert client.read_work_pool(POOL).concurrency_limit == 1
+    assert len(client.read_automations_by_name("packshot: a silent run is dead")) == 1
 
 
-def test_a_killed_run_crashes_at_once_and_the_next_one_converges(shop: Shop, client: SyncPrefectClient) -> None:
-    shop.mood("validate.slow", "600")
-    with working(shop):
-        run = start(client, until="prepare")
-        await_that(lambda: ("begin", "validate") in [line[:2] for line in shop.journal()], 60, "validate runs")
-        stage = stage_process(shop)
-        (engine,) = engines()
-        engine.kill()
-        await_that(lambda: state_of(client, run) is StateType.CRASHED, 30, "the run is marked as crashed")
-        await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
+def test_a_killed_run_crashes_at_once_and_the_next_one_converges(staffed: Shop, client: SyncPrefectClient) -> None:
+    staffed.mood("validate.slow", "600")
+    run = start(client, until="prepare")
+    stage = stage_process(staffed, "validate")
+    (engine,) = engines()
+    engine.kill()
+    await_that(lambda: state_of(client, run) is StateType.CRASHED, 60, "the run is marked as crashed")
+    await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
 
-        shop.mood("validate.slow", None)
-        second = start(client, until="prepare")
-        await_that(lambda: state_of(client, second) is StateType.COMPLETED, 60, "the next run converges")
-    straight = shop.root.with_name("straight")
-    shutil.copytree(shop.root, straight, ignore=shutil.ignore_patterns("data", "dvc.lock", "cache", "tmp", "journal"))
+    staffed.mood("validate.slow", None)
+    second = start(client, until="prepare")
+    await_that(lambda: state_of(client, second) is StateType.COMPLETED, 90, "the next run converges")
+    straight = staffed.root.with_name("straight")
+    shutil.copytree(staffed.root, straight, ignore=shutil.ignore_patterns("data", "dvc.lock", "cache", "tmp", "journal"))
     (straight / "data").mkdir()
-    subprocess.run(["dvc", "repro", "-q", "prepare"], cwd=straight, env=shop.environment, check=True)
-    assert shop.outputs() == Shop(straight, shop.environment).outputs()
+    subprocess.run(["dvc", "repro", "-q", "prepare"], cwd=straight, env=staffed.environment, check=True)
+    assert staffed.outputs() == Shop(straight, staffed.environment).outputs()
 
 
-def test_a_cancelled_run_takes_its_stage_with_it(shop: Shop, client: SyncPrefectClient) -> None:
-    shop.mood("ingest.slow", "600")
-    with working(shop):
-        run = start(client)
-        stage = stage_process(shop)
-        client.set_flow_run_state(run.id, Cancelling())
-        await_that(lambda: state_of(client, run) is StateType.CANCELLED, 60, "the run is cancelled")
-        await_that(lambda: not lives(stage), 15, "the stage is gone")
-
-
-def test_what_died_with_its_worker_is_buried_by_the_next_one(shop: Shop, client: SyncPrefectClient) -> None:
-    shop.mood("ingest.slow", "600")
-    with working(shop) as worker:
-        run = start(client)
-        stage = stage_process(shop)
-        worker.kill()
-        for engine in engines():
-            engine.kill()
-        await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
-    assert state_of(client, run) is StateType.RUNNING
-    with working(shop):
-        assert state_of(client, run) is StateType.CRASHED
+def test_a_cancelled_run_takes_its_stage_with_it(staffed: Shop, client: SyncPrefectClient) -> None:
+    staffed.mood("train.slow", "600")
+    run = start(client)
+    stage = stage_process(staffed, "train")
+    client.set_flow_run_state(run.id, Cancelling())
+    await_that(lambda: state_of(client, run) is StateType.CANCELLED, 60, "the run is cancelled")
+    await_that(lambda: not lives(stage), 15, "the stage is gone")
 
 
 def test_there_is_one_worker_a_project(tmp_path: Path) -> None:
     lock = lock_project(tmp_path / "home")
-    with pytest.raises(Locked, match="has a worker already"):
-        lock_project(tmp_path / "home")
+    command = [sys.executable, "-m", "flows.worker"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "home")}
+    second = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 23
+    assert "packshot: E23 this project has a worker already" in second.stderr
     os.close(lock)
     os.close(lock_project(tmp_path / "home"))
 
@@ -187,12 +194,20 @@ def test_another_site_cannot_start_runs(server: Server) -> None:
     assert refused.value.headers.get("Access-Control-Allow-Origin") is None
 
 
-def test_nothing_of_a_run_is_pickled(server: Server, shop: Shop) -> None:
-    from prefect.settings import get_current_settings
+def test_nothing_of_a_run_is_pickled(server: Server) -> None:
+    settings = tomllib.loads((ROOT / "prefect.toml").read_text())
+    assert settings["results"] == {"default_serializer": "json", "persist_by_default": False}
+    assert {one.result_serializer for one in (training, release, *TASKS.values(), *ACTS.values())} == {"json"}
+    assert not [path for path in (server.home / "storage").rglob("*") if path.is_file()], "nothing of a result is kept at all"
 
-    shown = subprocess.run(
-        [sys.executable, "-m", "prefect", "config", "view"], cwd=shop.root, env=shop.environment, capture_output=True, text=True
-    )
-    assert "PREFECT_RESULTS_DEFAULT_SERIALIZER='json'" in shown.stdout
-    assert get_current_settings()
-    assert not [path for path in server.home.rglob("storage/*") if path.is_file()]
+
+def test_what_died_with_its_worker_is_buried_by_the_next_one(staff: Staff, client: SyncPrefectClient) -> None:
+    run = start(client)  # train is still slow
+    stage = stage_process(staff.shop, "train")
+    staff.worker.kill()
+    for engine in engines():
+        engine.kill()
+    await_that(lambda: not lives(stage), 10, "no stage runs on unseen")
+    assert state_of(client, run) is StateType.RUNNING
+    with working(staff.shop):
+        assert state_of(client, run) is StateType.CRASHED
