@@ -25,7 +25,7 @@ def draw_shapes(count: int, *, side: int = 32, seed: int = 0) -> Split:
 def _draw(kind: str, side: int, random: np.random.Generator) -> NDArray[np.uint8]:
     fine = 4 * side
     canvas = np.full((fine, fine, 3), 255, dtype=np.uint8)
-    colour = tuple(int(value) for value in random.integers(0, 200, 3))
+    colour = tuple(int(random.integers(0, most)) for most in (220, 150, 90))
     x, y = (int(value) for value in random.integers(int(0.4 * fine), int(0.6 * fine), 2))
     size = int(random.integers(int(0.15 * fine), int(0.33 * fine)))
     if kind == "bar":

@@ -6,12 +6,12 @@ from packshot.evaluation.features import Classifier, PixelEyes, train_eyes
 from packshot.evaluation.protocol import ExtractorParams
 from tests.evaluation.shapes import KINDS, draw_shapes
 
-PARAMS = ExtractorParams(epochs=10, width=8, seed=1)
+PARAMS = ExtractorParams(epochs=15, width=8, seed=1)
 
 
 @pytest.fixture(scope="module")
 def shop():
-    return draw_shapes(240, side=16)
+    return draw_shapes(400, side=16)
 
 
 def test_the_classifier_learns_to_tell_real_photos_apart(shop, tmp_path):

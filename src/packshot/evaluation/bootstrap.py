@@ -35,8 +35,8 @@ def estimate_mean(
     """Estimate the mean of `values` (N,) and its 95 % interval by resampling whole groups; without `groups` each stands alone.
 
     BCa corrects the percentile interval for bias and skewness (Efron 1987, JASA 82, eq. 2.2 to 2.3; its acceleration from the
-    jackknife over groups); its tails are expanded as Hesterberg (2015, The American Statistician 69, 371) has it, since a resample
-    is narrower than a sample. For paired scores pass their differences. Withheld with fewer than `fewest` groups, or where a
+    jackknife over groups); its tails are expanded as Hesterberg (2015, Am. Stat. 69, 371) has it, since a resample is narrower
+    than a sample. For paired scores pass their differences. Withheld with fewer than `fewest` groups, or where a
     value is not finite.
     """
     values = np.asarray(values, dtype=np.float64)

@@ -75,12 +75,11 @@ def state(word: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, and no exponent for what a person reads."""
+    """Three decimals, two from 10 on; a dash where there is none."""
     if value is None:
         return "–"
-    if value and abs(value) < 0.0005:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+    told = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+    return told.removeprefix("-") if not float(told) else told
 
 
 def span(value: float | None, low: float | None, high: float | None) -> str:

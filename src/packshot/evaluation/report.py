@@ -165,9 +165,9 @@ def _lineage(verdict: Verdict) -> Iterator[str]:
     rows += [[f"weights of {_name(said.checkpoint)}", _digest(said.checkpoint.sha256)] for said in verdict.judgements]
     yield table(["what", "sha256"], rows)
     yield (
-        '<p class="soft small">Intervals are two-sided at 95 %, over groups of near-duplicates. They tell what another draw of photos '
-        "and pictures would change, not what another training would. SSIM is Wang 2004: Gaussian window of 11 pixels, sigma 1.5, "
-        "valid windows, population covariance, data range 255; PSNR is the mean over photos.</p>"
+        '<p class="soft small">Intervals are two-sided at 95 %, over groups of near-duplicates. They tell what another draw '
+        "of photos and pictures would change, not what another training would. SSIM is Wang 2004: Gaussian window of 11 pixels, "
+        "sigma 1.5, valid windows, population covariance, data range 255; PSNR is the mean over photos.</p>"
     )
 
 

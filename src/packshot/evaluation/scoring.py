@@ -32,7 +32,7 @@ PROTOCOL = "evaluation-1"
 BATCH = 250
 
 
-class NotFinite(Exception):  # noqa: N818  a finding about a model, not a fault
+class NotFinite(Exception):
     """A model drew pixels that are not numbers."""
 
 
