@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ class Heard:
         self.values: dict[tuple[str, int], float] = {}
         self.pictures: dict[tuple[str, int], Pixels] = {}
 
-    def metrics(self, step: int, values: dict[str, float]) -> None:  # type: ignore[override]
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.values |= {(name, step): value for name, value in values.items()}
 
     def picture(self, step: int, name: str, pixels: Pixels) -> None:

@@ -155,7 +155,9 @@ def test_every_family_learns_the_colours_of_the_categories(name: str, steps: int
     settings = params(name, steps=steps, report_every=20, picture_every=1000, checkpoints=1, save_every=1000)
     heard = Heard()
     state = run_through(tmp_path, settings, heard)
-    colours = _category_colours(state.average.sample(torch.arange(3).repeat(20), range(60)))
+    drawn = state.average.sample(torch.arange(3).repeat(20), range(60))
+    assert float(drawn.reshape(20, 3, -1).std(dim=0).mean()) > 0.05, "one picture for every latent"
+    colours = _category_colours(drawn)
     colours = colours.reshape(20, 3, 3).mean(dim=0)
     # A hat is red, a mug green, a shoe blue: the diagonal is bright, the rest is dark.
     assert bool((colours.diagonal()[:, None] > colours + 0.3)[~torch.eye(3, dtype=torch.bool)].all()), colours

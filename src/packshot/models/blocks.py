@@ -1,8 +1,9 @@
-"""The convolutional parts that the families are built from. Nothing here looks across a batch."""
+"""The convolutional parts that the families are built from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -43,19 +44,22 @@ class Encoder(nn.Sequential):
 class Decoder(nn.Sequential):
     """`features` numbers to a picture (N, C, S, S) in [-1, 1]: a linear map to 4 x 4, then transposed convolutions of stride 2.
 
-    `channels` runs from the 4 x 4 grid to the full one, so it has one entry more than there are doublings.
+    `channels` runs from the 4 x 4 grid to the full one, so it has one entry more than there are doublings; `norm` makes a layer's
+    normalisation from its channels.
     """
 
-    def __init__(self, image: ImageSpec, channels: tuple[int, ...], features: int) -> None:
+    def __init__(
+        self, image: ImageSpec, channels: tuple[int, ...], features: int, norm: Callable[[int], nn.Module] = group_norm
+    ) -> None:
         first = channels[0]
         parts: list[nn.Module] = [
             nn.Linear(features, first * BASE**2),
             nn.Unflatten(1, (first, BASE, BASE)),
-            group_norm(first),
+            norm(first),
             nn.SiLU(),
         ]
         for previous, width in pairwise(channels):
-            parts += [nn.ConvTranspose2d(previous, width, 4, 2, 1), group_norm(width), nn.SiLU()]
+            parts += [nn.ConvTranspose2d(previous, width, 4, 2, 1), norm(width), nn.SiLU()]
         super().__init__(*parts, nn.Conv2d(channels[-1], image.channels, 3, 1, 1), nn.Tanh())
 
 

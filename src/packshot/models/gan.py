@@ -6,7 +6,7 @@ Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -65,7 +65,8 @@ class Generator(nn.Module):
         super().__init__()
         levels = widths(image, config.width, 4 * config.width)
         self.category = nn.Embedding(categories, config.latent)
-        self.draw = Decoder(image, (*reversed(levels), max(config.width // 2, 4)), 2 * config.latent)
+        # Seeing the batch keeps a small generator from drawing one picture for every latent, which groups of channels did not.
+        self.draw = Decoder(image, (*reversed(levels), max(config.width // 2, 4)), 2 * config.latent, nn.BatchNorm2d)
 
     def forward(self, latents: Tensor, categories: Tensor) -> Tensor:
         pictures: Tensor = self.draw(torch.cat((latents, self.category(categories)), dim=1))
@@ -128,6 +129,21 @@ class GAN(ImageModel):
             real = self.critic(translate(batch.images, chance), batch.categories)
         drawn = self.critic(translate(self._draw(batch), chance), batch.categories)
         return {"relativistic": relativistic_loss(drawn, real)}
+
+    @torch.no_grad()
+    def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
+        """Measure the batch norms' statistics under these very weights: those met in training belong to no average of weights."""
+        norms = [module for module in self.generator.modules() if isinstance(module, nn.BatchNorm2d)]
+        rng = torch.Generator().manual_seed(0)
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over all batches
+            norm.train()
+        for batch in photos():
+            latents = torch.randn(len(batch.categories), self.config.latent, generator=rng)
+            self.generator(latents.to(batch.categories.device), batch.categories)
+        for norm in norms:
+            norm.eval()
 
     @torch.no_grad()
     def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
