@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +102,28 @@ def undo(transaction: Transaction, reason: str) -> State[None]:
     return Completed(message="the champion of before is back" if promoted else "nothing had been promoted")
 
 
+class Forward(logging.Handler):
+    """Hands on to the run's log what packshot itself says, at that moment, in the task of that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it again, in the run."""
+        get_run_logger().log(record.levelno, record.getMessage())
+
+
+@contextmanager
+def forwarding() -> Iterator[None]:
+    """What packshot says stands in the run's log, too."""
+    source, handler = logging.getLogger("packshot"), Forward(logging.INFO)
+    level = source.level
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        source.setLevel(level)
+        source.removeHandler(handler)
+
+
 @flow(name="release", validate_parameters=True, persist_result=False, result_serializer="json")
 def release(project: Path = Path(), by: str = "", force: bool = False) -> State[None]:
     """Train what has changed, then register, review, promote and smoke-test the winner.
@@ -132,7 +156,7 @@ def act_out(layout: Layout, by: str) -> State[None]:
     from packshot.release.transaction import Transaction  # torch comes with it: not where flows are only deployed
 
     told = ""
-    with Transaction(load_params(layout.params), layout, by=by) as transaction:
+    with forwarding(), Transaction(load_params(layout.params), layout, by=by) as transaction:
         for name, act in ACTS.items():
             state = act(transaction, return_state=True)
             if state.is_completed():

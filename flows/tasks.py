@@ -25,6 +25,8 @@ PASSING = frozenset({Unavailable.__name__, Locked.__name__})
 """What another try may cure: a server that was away, a lock that somebody held. Bad data and weak models stay what they are."""
 
 RETRIES, RETRY_SECONDS = 2, 60
+WAIT_SECONDS = 12 * 3600.0
+"""How long a stage waits while somebody else's DVC holds the project: a training by hand may take its night."""
 
 
 class SaidAlready(logging.Filter):
@@ -83,7 +85,7 @@ def make_task(stage: str) -> Task[..., State[None]]:
                 progress.follow(line)
 
         try:
-            repro(layout, [stage], on_line=on_line, single_item=True, force=force)
+            repro(layout, [stage], on_line=on_line, single_item=True, force=force, wait_seconds=WAIT_SECONDS)
         except PackshotError as error:
             if isinstance(error, DataRejected):
                 publish(stage, layout)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
 
 from flows.release import ACTS, release
@@ -23,7 +23,7 @@ from packshot.records import Live
 from packshot.release.ledger import Ledger
 from packshot.release.review import review
 from packshot.release.status import status
-from tests.flows.conftest import Shop
+from tests.flows.conftest import Shop, await_that
 from tests.release.conftest import Shop as Trained
 
 pytestmark = pytest.mark.servers
@@ -99,6 +99,8 @@ def test_a_release_is_whole_or_it_never_was(layout: Layout, client: SyncPrefectC
     assert (first.is_completed(), first.message) == (True, "packshot version 1 is the champion (epoch 1)")
     champion = Live.read(layout.live)
     (flow_run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[first.state_details.flow_run_id])))
+    said = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run.id]))
+    await_that(lambda: any("says version 1 (epoch 1)" in line.message for line in client.read_logs(said)), 30, "the log arrives")
     head = Ledger(layout.ledger).head()
     assert head is not None
     assert head.by == f"ada (flow run {flow_run.name})"
