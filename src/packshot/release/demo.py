@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import os
@@ -11,18 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from packshot.adapters.versioning import repro
-from packshot.errors import IntegrityError, Unavailable
+from packshot.errors import Unavailable
 from packshot.images.sheet import contact_sheet, encode_png
 from packshot.layout import Layout
 from packshot.params import Params
@@ -30,11 +26,10 @@ from packshot.records import Record, Verdict, write_bytes
 from packshot.release.promote import promote
 from packshot.release.register import register
 from packshot.release.review import review
+from packshot.serving.client import ask, generate
 
 PICTURES_EACH = 8
 START_SECONDS = 120
-
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +60,12 @@ def demo(params: Params, layout: Layout, *, by: str) -> Tour:
     log.info("%s version %d is the champion", live.model, live.version)
     with service(layout) as url:
         log.info("the service answers at %s", url)
-        described = json.loads(_ask(f"{url}/describe"))
-        pictures, labels = [], []
-        for category in described["categories"]:
-            body = {"category": category, "count": PICTURES_EACH, "seed": params.seed, "format": "png"}
-            answer = json.loads(_ask(f"{url}/generate", body, expect=live.sha256))
-            pictures += [_decode(item["data"]) for item in answer["images"]]
-            labels += [category] + [""] * (PICTURES_EACH - 1)
+        categories = json.loads(ask(f"{url}/describe").content)["categories"]
+        drawn = [generate(url, name, count=PICTURES_EACH, seed=params.seed, sha256=live.sha256) for name in categories]
     sheet = layout.var / "demo" / "pictures.png"
-    write_bytes(sheet, encode_png(contact_sheet(np.stack(pictures), columns=PICTURES_EACH, labels=labels, scale=2)))
+    labels = [label for name in categories for label in (name, *[""] * (PICTURES_EACH - 1))]
+    pictures = np.concatenate(drawn)
+    write_bytes(sheet, encode_png(contact_sheet(pictures, columns=PICTURES_EACH, labels=labels, scale=2)))
     return Tour(
         sheet=str(sheet),
         report=str(layout.stage("gate") / "report.html"),
@@ -113,34 +105,12 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, record: Path) -> No
         if process.poll() is not None:
             break
         try:
-            _ask(f"{url}/readyz")
+            ask(f"{url}/readyz")
         except Unavailable:
             time.sleep(0.3)
         else:
             return
     raise Unavailable("the service does not become ready", where=str(record), advice="read its log")
-
-
-def _ask(url: str, body: dict[str, object] | None = None, *, expect: str = "") -> bytes:
-    request = urllib.request.Request(  # noqa: S310  an address of our own
-        url, data=json.dumps(body).encode() if body else None, headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            if expect and answer.headers["X-Packshot-Digest"] != expect:
-                raise IntegrityError("the service answers with other weights", where=url, advice="promote again")
-            content: bytes = answer.read()
-            return content
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise Unavailable(f"the service does not answer: {error}", where=url, advice="see var/demo/service.log") from None
-
-
-def _decode(data: str) -> Pixels:
-    """A PNG of the service's, as pixels."""
-    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise IntegrityError("the service answers with something that is no picture", advice="see var/demo/service.log")
-    return np.asarray(pixels, dtype=np.uint8)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
