@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packshot.errors import DataRejected
+from packshot.failpoints import failpoint
 from packshot.images.colour import parse_colour
 from packshot.images.manifest import Row, read_photos, write_manifest, write_photos
 from packshot.layout import Layout
@@ -67,6 +68,7 @@ def ingest(params: Params, layout: Layout) -> Catalog:
             advice=_reasons(quarantined),
         )
     write_manifest(folder / "manifest.parquet", rows)
+    failpoint("ingest.manifest")
     catalog = Catalog(
         source=section.source.describe(),
         photos=len(rows),
@@ -101,6 +103,7 @@ class _Writer:
     def finish(self) -> None:
         if self._photos:
             write_photos(self.folder / _shard_name(self._shard), self._photos)
+            failpoint("ingest.shard")
             self._photos, self._size, self._shard = [], 0, self._shard + 1
 
 
