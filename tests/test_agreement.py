@@ -32,7 +32,9 @@ def test_a_stage_is_one_word_everywhere(name: str) -> None:
     assert name in SECTIONS
     assert name in stage["params"]
     assert list(inspect.signature(getattr(import_module(f"packshot.stages.{name}"), name)).parameters) == ["params", "layout"]
-    outs = [next(iter(out)) if isinstance(out, dict) else out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    outs = [
+        next(iter(out)) if isinstance(out, dict) else out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])
+    ]
     assert outs
     assert all(out == f"data/{name}" or out.startswith(f"data/{name}/") for out in outs)
 

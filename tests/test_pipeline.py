@@ -22,7 +22,7 @@ def draw_shop(folder: Path) -> None:
     """A shop's folder: category/photo.jpg, one of them no picture at all."""
     for index in range(PHOTOS):
         photo = render(11, index, 64)
-        path = folder / photo.category / f"{photo.sku}.jpg"
+        path = folder / photo.product.category / f"{photo.sku}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), cv2.cvtColor(photo.pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     (path.parent / "broken.jpg").write_bytes(path.read_bytes()[:400])
