@@ -15,7 +15,7 @@ STYLE = """
   --good: #5cc492; --bad: #f08a7e; --open: #e0b04c; --tint: #282622; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 80px; }
+main { max-width: 1160px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; line-height: 1.25; margin: 6px 0 10px; letter-spacing: -.01em; }
 h2 { font-size: 20px; margin: 48px 0 12px; } h3 { font-size: 15px; margin: 26px 0 8px; }
 p { margin: 6px 0; max-width: 76ch; } .soft { color: var(--soft); } .small { font-size: 13px; }
@@ -34,7 +34,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 figure { margin: 14px 0; } figure img { max-width: 100%; border: 1px solid var(--line); border-radius: 8px;
   background: #fff; display: block; }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; } details { margin: 14px 0; } summary { cursor: pointer; }
-svg { display: block; } svg .span { stroke: var(--soft); stroke-width: 3; stroke-linecap: round; } svg .dot { fill: var(--tone); }
+.advice { font-size: 12.5px; line-height: 1.4; min-width: 250px; } svg { display: block; } svg .span { stroke: var(--soft); stroke-width: 3; stroke-linecap: round; } svg .dot { fill: var(--tone); }
 svg .limit { stroke: var(--ink); stroke-width: 1.5; } svg .allowed { fill: var(--good); opacity: .13; }
 """
 

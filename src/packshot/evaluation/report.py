@@ -58,7 +58,7 @@ def _leaderboard(verdict: Verdict, cards: Mapping[str, Scorecard]) -> Iterator[s
         f'<p class="soft">Ranked by <b>{verdict.primary}</b>, {"highest" if best.higher_is_better else "lowest"} first. '
         f"{escape(best.description)}.</p>"
     )
-    shown = [verdict.primary, *(name for name in ("psnr", "ssim", "kid", "recall", "coverage") if name != verdict.primary)]
+    shown = [verdict.primary, *(name for name in ("psnr", "ssim", "kid", "recall") if name != verdict.primary)]
 
     def rank(said: Judgement) -> tuple[bool, float]:
         estimate = cards[said.checkpoint.name].estimate(verdict.primary)
@@ -125,7 +125,7 @@ def _finding(finding: Finding) -> list[str]:
         str(finding.n),
         number(finding.margin),
         state(finding.state),
-        f'<span class="small">{escape(finding.would_pass)}</span>',
+        f'<div class="advice">{escape(finding.would_pass)}</div>' if finding.would_pass else "",
     ]
 
 
