@@ -34,7 +34,8 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 figure { margin: 14px 0; } figure img { max-width: 100%; border: 1px solid var(--line); border-radius: 8px;
   background: #fff; display: block; }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; } details { margin: 14px 0; } summary { cursor: pointer; }
-.advice { font-size: 12.5px; line-height: 1.4; min-width: 250px; } svg { display: block; } svg .span { stroke: var(--soft); stroke-width: 3; stroke-linecap: round; } svg .dot { fill: var(--tone); }
+.advice { font-size: 12.5px; line-height: 1.4; min-width: 250px; }
+svg { display: block; } svg .span { stroke: var(--soft); stroke-width: 3; stroke-linecap: round; } svg .dot { fill: var(--tone); }
 svg .limit { stroke: var(--ink); stroke-width: 1.5; } svg .allowed { fill: var(--good); opacity: .13; }
 """
 
