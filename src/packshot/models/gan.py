@@ -45,8 +45,8 @@ class Config(ModelConfig):
     learning_rate: float = Field(1e-3, gt=0)
     final_share: float = Field(0.05, ge=0, le=1)
     """What the cosine leaves of the learning rate."""
-    penalty: float = Field(0.02, ge=0)
-    """Gamma of R1 and R2."""
+    penalty: float = Field(0.3, ge=0)
+    """Gamma of R1 and R2, on pixels in [-1, 1]. With a tenth of it the critic wins and every latent draws the same picture."""
     penalty_every: int = Field(16, ge=1)
     translation: float = Field(0.5, ge=0, le=1)
     """How often a picture is shifted before the critic sees it."""
