@@ -99,18 +99,28 @@ def test_dvc_shows_metrics_plots_and_differences(shop: Project) -> None:
     assert state(shop)
 
 
-@pytest.mark.parametrize("point", ["train.step:12:kill", "train.done:1:kill", "ingest.shard:1:kill"])
-def test_a_stage_killed_and_run_again_ends_as_if_it_never_was(shop: Project, tmp_path: Path, point: str) -> None:
-    expected = state(shop)
-    copy = tmp_path / "project"
-    shop.run("git", "clone", "-q", ".", str(copy))
-    killed = Project(copy)
-    (copy / "data" / "catalog").mkdir(parents=True, exist_ok=True)
-    killed.run("dvc", "config", "cache.dir", str(tmp_path / "cache"))
-    killed.run("dvc", "remote", "add", "-d", "store", str(shop.root / ".dvc/cache/files/md5").removesuffix("/files/md5"))
+def clone(shop: Project, path: Path) -> Project:
+    """A colleague's clone of the shop's project, with the shop's cache as its DVC remote."""
+    shop.run("git", "clone", "-q", ".", str(path))
+    project = Project(path)
+    project.run("dvc", "config", "--local", "cache.dir", str(path.parent / "cache"))
+    project.run("dvc", "remote", "add", "--local", "-d", "store", str(shop.root / ".dvc" / "cache"))
+    return project
+
+
+def test_a_fresh_clone_pulls_data_weights_and_verdict(shop: Project, tmp_path: Path) -> None:
+    fresh = clone(shop, tmp_path / "project")
+    fresh.run("dvc", "pull", "-q")
+    assert run_stages(fresh.run("dvc", "repro").stdout) == []
+    assert state(fresh) == state(shop)
+
+
+def test_stages_killed_and_run_again_end_as_if_they_never_were(shop: Project, tmp_path: Path) -> None:
+    killed = clone(shop, tmp_path / "project")
     killed.run("dvc", "pull", "-q", "data/catalog.dvc")
-    first = killed.run("dvc", "repro", code=None, PACKSHOT_FAILPOINT=point)
-    assert first.returncode != 0
-    assert "-9" in first.stdout + first.stderr or "137" in first.stdout + first.stderr
+    for point in ("ingest.shard:1:kill", "train.step:32:kill", "train.run:1:kill", "train.done:1:kill"):
+        done = killed.run("dvc", "repro", code=None, PACKSHOT_FAILPOINT=point)
+        assert done.returncode == 255
+        assert "-9" in done.stderr, point
     killed.run("dvc", "repro")
-    assert state(killed) == expected
+    assert state(killed) == state(shop)
