@@ -78,7 +78,7 @@ class Project:
 def make_project(root: Path) -> Project:
     """A fresh project: the repository's own files, the tests' small params, Git and DVC."""
     root.mkdir(parents=True)
-    for name in ("src", "services", "flows", "dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore"):
+    for name in ("src", "services", "flows", "dvc.yaml", "prefect.yaml", "prefect.toml", ".dvcignore", ".gitignore"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
