@@ -177,7 +177,7 @@ def demo(by: By = "") -> None:
     """Run the whole lifecycle once, ask the service for pictures, and stop what was started."""
     from packshot.release.demo import demo as act
 
-    tour = act(*_project(), by=by or _login())
+    tour = act(*_project(), by=by or _login(), on_line=typer.echo)
     typer.echo("")
     typer.echo(f"  {tour.verdict}")
     typer.echo(f"  pictures   {tour.sheet} ({tour.pictures} asked for over HTTP)")

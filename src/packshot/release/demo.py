@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,12 +46,13 @@ class Tour(Record):
     verdict: str
 
 
-def demo(params: Params, layout: Layout, *, by: str) -> Tour:
+def demo(params: Params, layout: Layout, *, by: str, on_line: Callable[[str], None]) -> Tour:
     """Run the six stages, release the winner, ask the service for pictures, and stop it.
 
-    Raises GateRefused where no checkpoint passes. A second run repeats only what has changed.
+    What the stages print goes to `on_line`, a line at a time. A second run repeats only what has changed. Raises GateRefused where
+    no checkpoint passes, ReviewRefused where people have to look first.
     """
-    repro(layout, on_line=log.info)
+    repro(layout, on_line=on_line)
     verdict = Verdict.read(layout.stage("gate") / "verdict.json")
     log.info("the gate: %s", verdict.reason)
     register(params, layout)
