@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 
-from packshot.records import Catalog, TrainReport, Verdict
+from packshot.records import Catalog, Live, TrainReport, Verdict
 from packshot.sources.synthetic import render
 from packshot.stages import STAGES
 from tests.conftest import Project, make_project
@@ -81,6 +82,26 @@ def test_changing_the_gate_runs_the_gate_alone(shop: Project) -> None:
     finally:
         (shop.root / "params.yaml").write_text(text)
     assert run_stages(shop.run("dvc", "repro").stdout) == []
+
+
+def test_the_demo_ends_with_pictures_over_http_and_nothing_left_running(shop: Project) -> None:
+    told = shop.run("packshot", "demo").stdout
+    sheet = cv2.imread(str(shop.root / "var" / "demo" / "pictures.png"))
+    assert sheet is not None
+    assert "var/demo/pictures.png" in told
+    assert "data/gate/report.html" in told
+    live = Live.read(shop.root / "var" / "live.json")
+    champion = Verdict.read(shop.root / "data" / "gate" / "verdict.json").candidate
+    assert champion is not None
+    assert live.sha256 == champion.sha256
+    assert not [process for process in psutil.process_iter(["environ"]) if in_project(process, shop)]
+    again = shop.run("packshot", "demo").stdout
+    assert run_stages(again) == []
+    assert Live.read(shop.root / "var" / "live.json") == live
+
+
+def in_project(process: psutil.Process, project: Project) -> bool:
+    return (process.info["environ"] or {}).get("PACKSHOT_LIVE") == str(project.root / "var" / "live.json")
 
 
 def test_dvc_shows_metrics_plots_and_differences(shop: Project) -> None:

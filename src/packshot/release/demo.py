@@ -49,8 +49,8 @@ class Tour(Record):
 def demo(params: Params, layout: Layout, *, by: str, on_line: Callable[[str], None]) -> Tour:
     """Run the six stages, release the winner, ask the service for pictures, and stop it.
 
-    What the stages print goes to `on_line`, a line at a time. A second run repeats only what has changed. Raises GateRefused where
-    no checkpoint passes, ReviewRefused where people have to look first.
+    What the stages print goes to `on_line`, a line at a time. A second run repeats only what has changed.
+    Raises GateRefused where no checkpoint passes, ReviewRefused where people have to look first.
     """
     repro(layout, on_line=on_line)
     verdict = Verdict.read(layout.stage("gate") / "verdict.json")
