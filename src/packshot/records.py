@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from packshot.errors import IntegrityError, MissingArtifact
+from packshot.errors import IntegrityError, MissingArtifact, OutOfResources
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A name that people choose and that becomes a part of a path: a run, a category's slug, a model."""
@@ -56,22 +60,44 @@ class Record(BaseModel):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file all or nothing, and durably: draft, fsync, rename, fsync of the folder."""
+    """Write a file all or nothing, and durably: draft, fsync, rename, fsync of the folder.
+
+    Raises OutOfResources on a full disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with file_draft(path, len(content)) as draft, draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def file_draft(path: Path, size: int) -> Iterator[Path]:
+    """The draft of a file of `size` bytes: it takes the file's place when the block ends well; otherwise nothing is left.
+
+    Raises OutOfResources on a full disk, with what is needed and what is free.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        try:
+            yield draft
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise OutOfResources(
+            f"{error.strerror}: {size:,} bytes are needed, {free:,} are free",
+            where=str(path),
+            advice="make room, then run it again",
+        ) from error
 
 
 def file_digest(path: Path) -> str:

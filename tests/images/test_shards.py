@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from packshot.errors import IntegrityError, MissingArtifact
+from packshot.errors import IntegrityError, MissingArtifact, OutOfResources
 from packshot.images.shards import Split, load_split, pixel_file, save_split
 
 
@@ -46,6 +48,16 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         interrupt()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_before_a_picture_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(OutOfResources, match=r"2,304 bytes are needed, [\d,]+ are free"):
+        save_split(tmp_path, "train", split(3))
     assert not list(tmp_path.iterdir())
 
 

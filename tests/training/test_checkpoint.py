@@ -102,7 +102,7 @@ def test_a_full_disk_is_told_and_the_state_before_stays(stopped: Path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OutOfResources, match="No space left"):
+    with pytest.raises(OutOfResources, match=r"No space left on device: [\d,]+ bytes are needed, [\d,]+ are free"):
         keeper.save(state)
     monkeypatch.undo()
     assert [path.name for path in _states(stopped)] == before

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from packshot.errors import IntegrityError, MissingArtifact
-from packshot.records import write_bytes
+from packshot.records import file_draft, write_bytes
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -51,20 +51,19 @@ class Split:
 def pixel_file(folder: Path, name: SplitName, count: int, side: int) -> Iterator[NDArray[np.uint8]]:
     """Fill `<split>-pixels.npy` in place, picture by picture and larger than memory: uint8 (count, 3, side, side).
 
-    The file appears, durably, when the block ends well; otherwise nothing is left.
+    The file appears, durably, when the block ends well; otherwise nothing is left. Raises OutOfResources on a full disk.
     """
     path = folder / f"{name}-pixels.npy"
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with file_draft(path, count * 3 * side * side) as draft:
         pixels = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=(count, 3, side, side))
-        yield pixels
-        pixels.flush()
-        with draft.open("rb") as file:
+        with draft.open("r+b") as file:
+            # Take the room now: a page that finds none when it is written ends the process with SIGBUS. (macOS cannot.)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
+            yield pixels
+            pixels.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def save_index(
