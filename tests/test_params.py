@@ -42,6 +42,7 @@ def test_a_right_file_is_read_and_its_digest_is_stable(tmp_path: Path) -> None:
         ("  steps: 60", "  steps: soon", "train.steps: Input should be a valid integer"),
         ("  steps: 60", "  steps: -1", "train.steps: Input should be greater than or equal to 1"),
         ("family: gan", "family: gun", "train.runs.1.model.family: no such one as gun; there are vae, gan"),
+        ("kind: folder, ", "", "ingest.source.kind: is missing"),
         ("kind: folder", "kind: ftp", "ingest.source.kind: no such one as ftp; there are folder, synthetic"),
         ("size: 16", "size: 17", "prepare.image.size: 17 is not a power of two"),
         ("seed: 3", "sead: 3", "sead: no such field; there are seed, ingest, validate, prepare"),
@@ -60,7 +61,9 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
     assert load_params(path).validate_.min_sharpness == 60.0
 
 
-@pytest.mark.parametrize("content", [b"", b"just words", b"\xff\xfe", b"- a list"])
+@pytest.mark.parametrize(
+    "content", [b"", b"just words", b"\xff\xfe", b"- a list", b"a: \x01", b"[" * 3000, b"seed: " + b"9" * 5000, b"a: 2020-13-45"]
+)
 def test_what_is_no_params_file_is_said_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(content)

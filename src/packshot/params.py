@@ -64,6 +64,9 @@ def load_params(path: Path) -> Params:
     except yaml.MarkedYAMLError as error:
         line = f"{path.name}, line {error.problem_mark.line + 1}" if error.problem_mark else path.name
         raise ParamsError(f"not YAML: {error.problem}", where=line, advice="mend that line") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+        raise ParamsError(f"not YAML: {reason}", where=path.name, advice="mend that") from None
     if not isinstance(content, dict):
         raise ParamsError("holds no sections", where=path.name, advice=f"it needs {', '.join(_fields(Params))}")
     try:
@@ -84,6 +87,9 @@ def _tell(place: tuple[int | str, ...], kind: str, message: str, context: Mappin
         return f"{_dotted(place)}.{tag}: no such one as {context['tag']}; there are {known}"
     if kind == "missing":
         return f"{_dotted(place)}: is missing"
+    if kind == "union_tag_not_found":
+        tag = str(context["discriminator"]).strip("'")
+        return f"{_dotted((*place, tag))}: is missing"
     return f"{_dotted(place)}: {message.removeprefix('Value error, ')}"
 
 
