@@ -16,10 +16,15 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
 # What the servers keep stays inside the project.
-export BENTOML_HOME ?= $(CURDIR)/var/bentoml
-export PREFECT_HOME ?= $(CURDIR)/var/prefect
+VAR := $(or $(PACKSHOT_VAR),$(CURDIR)/var)
+export BENTOML_HOME ?= $(VAR)/bentoml
+export PREFECT_HOME ?= $(VAR)/prefect
 
-HOST := 127.0.0.1
+# They speak to each other directly, whatever proxy the downloads take.
+comma := ,
+export no_proxy := 127.0.0.1,localhost$(if $(no_proxy),$(comma)$(no_proxy))
+export NO_PROXY := $(no_proxy)
+
 export MLFLOW_PORT ?= 5000
 export PREFECT_PORT ?= 4200
 export SERVICE_PORT ?= 3000
@@ -50,10 +55,11 @@ check: setup  ## ruff, mypy --strict, import contracts
 	@lint-imports
 
 serve: setup  ## The service with the champion
-	@bentoml serve services.generator.service:Generator --host $(HOST) --port $(SERVICE_PORT)
+	@exec python -m services.generator
 
 up: setup  ## MLflow, Prefect, a worker and the service together, on 127.0.0.1
-	@honcho start
+	@honcho run python -m packshot.ports MLFLOW_PORT PREFECT_PORT SERVICE_PORT
+	@exec honcho start
 
 clean:  ## Remove what the stages and the servers made; photos, params and Git stay
 	rm -rf var data/ingest data/validate data/prepare data/train data/evaluate data/gate .mypy_cache .ruff_cache .pytest_cache .hypothesis

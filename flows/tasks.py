@@ -40,17 +40,11 @@ class SaidAlready(logging.Filter):
 SAID_ALREADY = SaidAlready()
 
 
-def one_line(error: PackshotError) -> str:
-    """A fault as a person at a terminal reads it."""
-    return f"packshot: E{error.exit_code} {error}"
-
-
 def failed(error: PackshotError) -> State[None]:
     """A fault as Prefect shows it: a failed state named by its kind, with its one line."""
-    line = one_line(error)
-    get_run_logger().error(line)
+    get_run_logger().error(error.line)
     logging.getLogger("prefect.flow_runs").addFilter(SAID_ALREADY)
-    return Failed(name=type(error).__name__, message=line)
+    return Failed(name=type(error).__name__, message=error.line)
 
 
 def is_passing(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:

@@ -27,7 +27,6 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from flows.tasks import one_line
 from packshot.errors import Locked, PackshotError, Unavailable
 
 POOL = "packshot"
@@ -155,7 +154,7 @@ def main() -> None:
                 log.warning("the run %s had died with its worker: it is marked as crashed", run.name)
         deploy()
     except PackshotError as error:
-        sys.stderr.write(f"{one_line(error)}\n")
+        sys.stderr.write(f"{error.line}\n")
         sys.exit(error.exit_code)
     log.info("prefect.yaml is deployed: %s", get_current_settings().ui_url)
     words = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--install-policy", "never"]

@@ -1,6 +1,6 @@
 """The champion, served by BentoML: a thin skin over packshot.serving.
 
-`bentoml serve services.generator.service:Generator` from the project's root. PACKSHOT_LIVE names the record that is followed
+`python -m services.generator` starts it, from the project's root. PACKSHOT_LIVE names the record that is followed
 (var/live.json of the project where unset), PACKSHOT_HOSTS more host names that the service answers to, with commas between.
 """
 

@@ -30,6 +30,11 @@ class PackshotError(Exception):
     def __str__(self) -> str:
         return ": ".join(part for part in (self.what, self.where, self.advice) if part)
 
+    @property
+    def line(self) -> str:
+        """As a person at a terminal reads it."""
+        return f"packshot: E{self.exit_code} {self}"
+
 
 class UsageError(PackshotError):
     """A command, a file or a setting does not say what it must."""

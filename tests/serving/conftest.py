@@ -49,7 +49,7 @@ def port_is_free(port: int) -> bool:
 
 @dataclass
 class Service:
-    """One `bentoml serve`, as `make serve` starts it."""
+    """One service, as `make serve` starts it."""
 
     shelf: Shelf
     port: int = field(default_factory=free_port)
@@ -61,12 +61,11 @@ class Service:
             "PACKSHOT_LIVE": str(self.shelf.live),
             "PACKSHOT_HOSTS": "shop.example",
             "BENTOML_HOME": str(self.shelf.root / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "true",
+            "SERVICE_PORT": str(self.port),
         }
-        command = [str(Path(sys.executable).with_name("bentoml")), "serve", "services.generator.service:Generator"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(self.port)],
+                [sys.executable, "-m", "services.generator"],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,

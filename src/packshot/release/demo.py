@@ -86,11 +86,11 @@ def service(layout: Layout) -> Iterator[str]:
         port = probe.getsockname()[1]
     record = layout.var / "demo" / "service.log"
     record.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bentoml", "serve", "services.generator.service:Generator", "--host", "127.0.0.1"]
-    environment = {**os.environ, "BENTOML_HOME": str(layout.bento_home), "PACKSHOT_LIVE": str(layout.live)}
+    command = [sys.executable, "-m", "services.generator"]
+    own = {"SERVICE_PORT": str(port), "BENTOML_HOME": str(layout.bento_home), "PACKSHOT_LIVE": str(layout.live)}
     with record.open("wb") as sink:
         process = subprocess.Popen(
-            [*command, "--port", str(port)], cwd=layout.root, env=environment, stdout=sink, stderr=sink, start_new_session=True
+            command, cwd=layout.root, env={**os.environ, **own}, stdout=sink, stderr=sink, start_new_session=True
         )
     url = f"http://127.0.0.1:{port}"
     try:
