@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,15 @@ def test_every_metric_is_measured_on_a_sound_evidence(real, fresh):
     found = score(evidence(real, *fresh))
     assert [told.metric for told in found] == list(METRICS)
     assert not [told for told in found if told.estimate.value is None]
+
+
+def test_models_and_rungs_are_compared_at_one_number_of_pictures(real, fresh):
+    """Coverage at twice the pictures is a third less: a limit measured at another number is no limit."""
+    few = replace(real, unseen=pick(real.unseen, np.arange(150)))
+    rungs = {told.metric: told.estimate.n for told in measure_references(few, [LATENT])}
+    model = {told.metric: told.estimate.n for told in score(evidence(few, *fresh))}
+    for metric in ("precision", "recall", "density", "coverage", "fd_catalog"):
+        assert model[metric] == rungs[f"{metric}_real"] == 150
 
 
 def test_the_mean_photo_is_refused(real, fresh, ask):

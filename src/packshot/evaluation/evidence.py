@@ -162,6 +162,11 @@ class Evidence:
     """The category that each was asked for."""
     redrawn: Redrawn | None = None
 
+    @property
+    def matched(self) -> int:
+        """How many pictures of each side count where a score depends on their number: as many for a model as for a rung."""
+        return min(len(self.drawn), len(self.real.reference), len(self.real.unseen))
+
     @cached_property
     def catalog_features(self) -> Floats:
         return self.real.catalog.see(self.drawn) / self.real.catalog_scale
@@ -176,8 +181,8 @@ class Evidence:
 
     @cached_property
     def neighbours(self) -> Neighbours | None:
-        """At equal n; None where there are too few pictures on a side."""
-        n = min(len(self.drawn), len(self.real.reference))
+        """Of `matched` pictures on each side; None where they are too few."""
+        n = self.matched
         if n < max(FEWEST, self.real.neighbours + 1):
             return None
         return meet_neighbours(self.real.catalog_features[:n], self.catalog_features[:n], self.real.neighbours)

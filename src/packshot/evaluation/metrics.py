@@ -68,7 +68,7 @@ def _neighbours(name: Literal["precise", "recalled", "density", "covered"]) -> C
     def measure(evidence: Evidence) -> Estimate:
         met = evidence.neighbours
         if met is None:
-            have = min(len(evidence.drawn), len(evidence.real.reference))
+            have = evidence.matched
             return withhold(f"needs {FEWEST} pictures on each side, there are {have}", have)
         found = getattr(met, name)
         if name == "density":
@@ -96,7 +96,8 @@ def _copy_rate(evidence: Evidence) -> Estimate:
 
 
 def _fd_catalog(evidence: Evidence) -> Estimate:
-    return estimate_frechet(evidence.real.catalog_features, evidence.catalog_features)
+    n = evidence.matched
+    return estimate_frechet(evidence.real.catalog_features[:n], evidence.catalog_features[:n])
 
 
 def _class_consistency(evidence: Evidence) -> Estimate:

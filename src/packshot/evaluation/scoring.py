@@ -27,7 +27,7 @@ from packshot.records import Digest, Estimate, Score
 
 log = logging.getLogger(__name__)
 
-PROTOCOL = "evaluation-1"
+PROTOCOL = "evaluation-2"
 """Rises with every change that makes scores incomparable."""
 BATCH = 250
 
