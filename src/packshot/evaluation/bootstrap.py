@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtrit
 
 from packshot.records import Estimate
 
 CONFIDENCE = 0.95
 """Two-sided, of every interval in a report."""
+REACH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""How many standard deviations it reaches where errors are normal: 1.96."""
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +66,7 @@ def estimate_share(hits: NDArray[np.bool_], groups: Sequence[str] | None = None,
     if independent < fewest:
         return withhold(f"needs {fewest} independent pictures, there are {independent}", hits.size)
     share = float(hits.mean())
-    z2 = float(ndtri(1 - (1 - CONFIDENCE) / 2)) ** 2
+    z2 = REACH**2
     middle = (share + z2 / (2 * independent)) / (1 + z2 / independent)
     half = np.sqrt(z2 * (share * (1 - share) / independent + z2 / (4 * independent**2))) / (1 + z2 / independent)
     low, high = min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
@@ -75,7 +77,7 @@ def estimate_normal(value: float, deviation: float, n: int, note: str = "") -> E
     """An estimate whose error is taken as normal with the standard `deviation`."""
     if not (np.isfinite(value) and np.isfinite(deviation)):
         return withhold("the value is not a finite number", n)
-    half = float(ndtri(1 - (1 - CONFIDENCE) / 2)) * deviation
+    half = REACH * deviation
     return Estimate(value=float(value), low=float(value - half), high=float(value + half), n=n, note=note)
 
 
@@ -117,10 +119,14 @@ def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) ->
 
 def _expanded_tail(groups: int) -> float:
     """The level at which the quantiles of resampled means cover like Student's interval."""
+    from scipy.special import ndtr, stdtrit
+
     return float(ndtr(np.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 - CONFIDENCE) / 2)))
 
 
 def _bca_levels(levels: Floats, mean: float, means: Floats, left_out: Floats) -> Floats:
+    from scipy.special import ndtr, ndtri
+
     below = np.clip((np.sum(means < mean) + 0.5 * np.sum(means == mean)) / means.size, 1 / means.size, 1 - 1 / means.size)
     bias = ndtri(below)
     pull = left_out.mean() - left_out

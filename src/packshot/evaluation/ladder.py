@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +25,17 @@ def _each(change: Callable[[Pixels], Pixels]) -> Callable[[Pixels, Labels], tupl
 
 
 def _blur(sigma: float) -> Callable[[Pixels], Pixels]:
-    return lambda photo: np.asarray(cv2.GaussianBlur(photo, (0, 0), sigma), dtype=np.uint8)
+    def change(photo: Pixels) -> Pixels:
+        import cv2
+
+        return np.asarray(cv2.GaussianBlur(photo, (0, 0), sigma), dtype=np.uint8)
+
+    return change
 
 
 def _compress(photo: Pixels) -> Pixels:
+    import cv2
+
     _, encoded = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 50])
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
 

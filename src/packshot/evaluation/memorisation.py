@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 
 from packshot.evaluation.bootstrap import CONFIDENCE, estimate_normal, estimate_share, withhold
 from packshot.evaluation.neighbours import squared_distances
@@ -80,5 +79,7 @@ def estimate_copying_z(drawn: Floats, unseen: Floats) -> Estimate:
     m, n = len(drawn), len(unseen)
     if min(m, n) < FEWEST:
         return withhold(f"needs {FEWEST} drawn and {FEWEST} unseen pictures, there are {m} and {n}", m)
+    from scipy.stats import mannwhitneyu
+
     larger = mannwhitneyu(drawn, unseen, method="asymptotic").statistic
     return estimate_normal(float((larger - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12)), 1.0, m)
