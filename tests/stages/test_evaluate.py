@@ -140,6 +140,14 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(judged, params, tmp_path):
         assert digests(other.stage(name)) == digests(layout.stage(name))
 
 
+def test_what_an_earlier_evaluation_left_does_not_stand_beside_the_new_one(judged, params):
+    layout, _ = judged
+    before = digests(layout.stage("evaluate"))
+    (layout.stage("evaluate") / "pictures" / "old-9-samples.png").write_bytes(b"of a checkpoint that is no more")
+    evaluate(params, layout)
+    assert digests(layout.stage("evaluate")) == before
+
+
 def test_an_untrained_model_gets_an_answer_and_no_error(judged, params):
     layout, _ = judged
     strict = params.gate.model_copy(update={"bounds": load_params(ROOT / "params.yaml").gate.bounds})

@@ -101,6 +101,8 @@ def _check(gx: Any, context: Any, source: Any, table: Table) -> list[Expectation
     )
     try:
         (outcome,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
+    except OSError:  # a full disk is no fault of its
+        raise
     except Exception as error:
         raise PackshotError(
             f"Great Expectations itself failed: {type(error).__name__}: {error}",

@@ -12,7 +12,7 @@ from packshot.evaluation.ssim import ssim
 from packshot.records import Estimate
 
 PARTNERS = 4
-"""With how many others of its category each picture is compared."""
+"""How many others of its category each picture seeks out; it is sought out by as many."""
 FEWEST = 20
 
 Pixels = NDArray[np.uint8]

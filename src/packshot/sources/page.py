@@ -169,7 +169,7 @@ def _value(row: Row, column: str) -> str:
     if column == "aspect":
         return f"{max(row.width, row.height) / min(row.width, row.height):.2f}"
     value = getattr(row, column, None)
-    return f"{value:.3g}" if isinstance(value, float) else quote(escape(str(value)))[:40] if isinstance(value, int | str) else ""
+    return f"{value:.3g}" if isinstance(value, float) else quote(escape(str(value))[:40]) if isinstance(value, int | str) else ""
 
 
 def _samples(rows: Sequence[Row]) -> dict[str, list[Row]]:

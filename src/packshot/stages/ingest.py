@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ def ingest(params: Params, layout: Layout) -> Catalog:
     """
     section = params.ingest
     folder = layout.stage("ingest")
-    _clear(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     writer = _Writer(folder)
     seen: dict[str, int] = {}
     rows: list[Row] = []
@@ -195,14 +196,6 @@ def _report(quarantined: list[BadPhoto]) -> None:
 def _reasons(quarantined: list[BadPhoto]) -> str:
     counts = Counter(bad.reason for bad in quarantined)
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a killed run left, so that the folder ends as a straight run leaves it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
 
 
 def _shard_name(index: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ def prepare(params: Params, layout: Layout) -> Dataset:
     splits = assign_splits(groups, section)
     check_splits([row.category for row in rows], splits, section.min_photos)
     categories = tuple(sorted({row.category for row in rows}))
-    _clear(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     hasher = hashlib.sha256("\n".join(categories).encode())
     counts = []
     chosen = {name: [index for index, split in enumerate(splits) if split == name] for name in SPLITS}
@@ -96,11 +97,3 @@ def _decode(png: bytes, sha256: str, row: Row) -> Pixels:
 
 def _not_as_ingested(what: str) -> IntegrityError:
     return IntegrityError("the photos are not those that were ingested", where=what, advice="run the stage 'ingest' again")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a killed run left, so that the folder ends as a straight run leaves it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
