@@ -362,3 +362,7 @@ class ServiceCard(Record):
     git_commit: str
     run: str
     scores: tuple[Score, ...]
+    beneath: str = Field("#ffffff", pattern=r"^#[0-9a-f]{6}$")
+    """What lay beneath the transparency of the photos that it learnt from (ingest.background)."""
+    beside: str = Field("#ffffff", pattern=r"^#[0-9a-f]{6}$")
+    """What stood beside those that were not square (prepare.background)."""

@@ -17,6 +17,7 @@ import torch
 from packshot.adapters.tracking import Tracking
 from packshot.evaluation.review import ReleaseParams
 from packshot.images.sheet import encode_png
+from packshot.images.split import PrepareParams
 from packshot.layout import Layout
 from packshot.models import vae
 from packshot.models.weights import WeightsCard, save_weights
@@ -34,6 +35,7 @@ from packshot.records import (
     Verdict,
     write_bytes,
 )
+from packshot.sources import IngestParams
 
 CATEGORIES = ("lamp", "mug", "shirt")
 DATASET, EVIDENCE, POLICY = "d" * 64, "e" * 64, "a" * 64
@@ -48,7 +50,8 @@ class Shop:
 
     def params(self, review: str = "auto", approvals: int = 1) -> Params:
         release = ReleaseParams.model_validate({"review": review, "approvals": approvals})
-        return Params.model_construct(release=release)
+        ingest, prepare = IngestParams.model_construct(), PrepareParams.model_construct()
+        return Params.model_construct(ingest=ingest, prepare=prepare, release=release)
 
     def train(self, seed: int, *, psnr: float = 20.0, passed: bool = True, mlflow_run: str = "", broken: bool = False) -> Verdict:
         """Leave behind what train, evaluate and gate do, for weights that `seed` alone decides."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from torch import Tensor
 
-from packshot.serving.app import Application
+from packshot.serving.app import Application, read_photo
 from packshot.serving.bodies import read_body
 from packshot.serving.engine import Engine
 from packshot.serving.follow import Follower, Serving
@@ -164,3 +166,14 @@ def test_the_pages_policy_names_its_own_script_and_style(tmp_path: Path) -> None
     page.write_text("<script>1</script>")
     with pytest.raises(ValueError, match="0 <style>"):
         Page.read(page)
+
+
+def test_a_photo_is_laid_on_the_backgrounds_of_the_catalogue(tmp_path: Path) -> None:
+    """Red beneath what is transparent, blue beside what is not square."""
+    card = Shelf(tmp_path).put(1).model_copy(update={"beneath": "#ff0000", "beside": "#0000ff"})
+    photo = io.BytesIO()
+    Image.new("RGBA", (8, 16), (0, 0, 0, 0)).save(photo, "PNG")
+    pixels = read_photo(photo.getvalue(), card)
+    assert pixels.shape == (16, 16, 3)
+    assert (pixels[:, 0] == (0, 0, 255)).all()
+    assert (pixels[:, 8] == (255, 0, 0)).all()

@@ -10,8 +10,10 @@ from packshot.adapters.registry import MANIFEST, Manifest, Registered
 from packshot.errors import GateRefused, IntegrityError
 from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.review import PhotoScores, read_photo_scores
+from packshot.images.colour import HexColour
 from packshot.layout import Layout
 from packshot.models.weights import WeightsCard, read_card
+from packshot.params import Params
 from packshot.records import (
     Checkpoint,
     Digest,
@@ -34,6 +36,10 @@ class Lineage(Record):
     mlflow_run: str
     """The run that trained it, as the stage train noted it; empty where it was not tracked."""
     experiment: str
+    beneath: HexColour = "#ffffff"
+    """What lay beneath the photos' transparency."""
+    beside: HexColour = "#ffffff"
+    """What stood beside those that were not square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,8 @@ class Bundle:
             git_commit=lineage.git_commit,
             run=card.run,
             scores=self.scorecard().scores,
+            beneath=lineage.beneath,
+            beside=lineage.beside,
         )
 
     def check(self, sha256: Digest, verdict: Digest) -> None:
@@ -116,7 +124,7 @@ class Bundle:
             raise _changed("the dataset that the weights were trained on", trained_on, self.verdict().dataset)
 
 
-def pack(layout: Layout, folder: Path, *, data_version: str, git_commit: str) -> Bundle:
+def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git_commit: str) -> Bundle:
     """Gather the gate's candidate and its evidence from data/ in `folder`, checked, with a manifest.
 
     Raises GateRefused where no checkpoint passed, MissingArtifact where a stage has not run, IntegrityError where the files are
@@ -137,6 +145,8 @@ def pack(layout: Layout, folder: Path, *, data_version: str, git_commit: str) ->
         git_commit=git_commit,
         mlflow_run=tracked.mlflow_run if tracked else "",
         experiment=tracked.experiment if tracked else "",
+        beneath=params.ingest.background,
+        beside=params.prepare.background,
     ).write(folder / "lineage.json")
     shutil.copyfile(weights, bundle.weights)
     shutil.copyfile(gate / "report.html", folder / "report.html")

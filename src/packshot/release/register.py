@@ -27,7 +27,8 @@ def register(params: Params, layout: Layout) -> Version:
     """
     registry = Registry(layout, params.release.model)
     with tempfile.TemporaryDirectory(prefix="packshot-") as draft:
-        bundle = pack(layout, Path(draft) / "version", data_version=data_version(layout), git_commit=git_commit(layout))
+        folder = Path(draft) / "version"
+        bundle = pack(params, layout, folder, data_version=data_version(layout), git_commit=git_commit(layout))
         candidate, verdict = bundle.candidate(), bundle.verdict()
         found = registry.find(candidate.sha256, verdict.content_digest())
         if found is None:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from packshot.images.colour import parse_colour
 from packshot.images.decode import PictureError, decode
 from packshot.images.resize import fit_square
 from packshot.records import ServiceCard
@@ -46,8 +47,6 @@ WAITING_PICTURES, WAITING_PHOTOS = 256, 8
 UPLOADS = 4
 """How many photos may be on their way in at once."""
 DEADLINE_SECONDS = 30.0
-PAPER = (255, 255, 255)
-"""What lies under a photo's transparency and beside one that is not square."""
 DRAWN_SEEDS = 2**53
 """Seeds that the service draws stay below: every JSON reader, a browser's too, keeps them exact."""
 
@@ -117,7 +116,7 @@ class Application:
         self._uploads += 1
         try:
             content = await read_body(request, PHOTO_BYTES)
-            pixels = await _in(self._decoder, partial(_read_photo, content, card.image.size))
+            pixels = await _in(self._decoder, partial(read_photo, content, card))
         finally:
             self._uploads -= 1
         pictures = await self._await(request, self._redrawing, serving.engine.redrawing, [Photo(pixels, category)])
@@ -191,9 +190,11 @@ class Application:
         return await _in(self._encoders, run)
 
 
-def _read_photo(content: bytes, size: int) -> Pixels:
+def read_photo(content: bytes, card: ServiceCard) -> Pixels:
+    """A photo as the model's own were prepared: uint8 (S, S, 3). Raises Problem 422 where it is none that can be read."""
     try:
-        return fit_square(decode(content, background=PAPER).pixels, size, PAPER)
+        photo = decode(content, background=parse_colour(card.beneath))
+        return fit_square(photo.pixels, card.image.size, parse_colour(card.beside))
     except PictureError as error:
         raise invalid(f"the photo is refused: {error.reason}: {quoted(error.detail)}", field="body") from error
 
