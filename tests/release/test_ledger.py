@@ -6,7 +6,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -128,18 +127,6 @@ def test_an_undone_first_promotion_leaves_nobody(tmp_path: Path) -> None:
     assert promoted(ledger, 2).before_version is None
 
 
-def test_who_served_at_any_time(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.db")
-    promoted(ledger, 1)
-    between = datetime.now(UTC)
-    assert ledger.who_served(datetime(2020, 1, 1, tzinfo=UTC)) is None
-    later = ledger.append("promotion", champion(2), after=ledger.head(), by="ada", reason="better")
-    served = ledger.who_served(between)
-    assert served is not None
-    assert served.champion in {champion(1), champion(2)}
-    assert ledger.who_served(datetime.fromisoformat(later.at)) == later
-
-
 @pytest.mark.parametrize("sql", ["UPDATE entries SET made_by = 'eve'", "DELETE FROM entries"])
 def test_an_entry_is_never_changed_or_removed(tmp_path: Path, sql: str) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
@@ -154,6 +141,19 @@ def test_a_row_is_on_the_disk_before_its_promotion_is_told(tmp_path: Path) -> No
     with Ledger(tmp_path / "ledger.db")._connected() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_changed_value_is_damage_too(tmp_path: Path) -> None:
+    """A bit in a text leaves SQLite's own structure whole."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    promoted(ledger, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER entries_are_never_changed")
+        connection.execute("UPDATE entries SET sha256 = 'x' || substr(sha256, 2)")
+    connection.close()
+    with pytest.raises(IntegrityError, match=r"damaged: a row's champion\.sha256"):
+        Ledger(path).head()
 
 
 def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from packshot.adapters.registry import Registry
 from packshot.adapters.shelf import Shelf
 from packshot.adapters.tracking import Tracking
 from packshot.errors import GateRefused, IntegrityError, PromotionLost, ReviewRefused, Unavailable, UsageError
+from packshot.layout import Layout
 from packshot.records import Live, ServiceCard, Verdict
 from packshot.release.ledger import Ledger
 from packshot.release.live import reconcile
@@ -256,7 +257,7 @@ def test_a_promotion_is_in_ledger_store_live_record_and_alias(shop: Shop) -> Non
     card = ServiceCard.read(Path(live.card))
     assert (card.version, card.sha256, card.run, card.family) == (1, live.sha256, "vae-a", "vae")
     assert card.scores[0].metric == "psnr"
-    assert Shelf(shop.layout).tags() == (f"packshot:v1-{live.sha256[:12]}",)
+    assert Shelf(shop.layout).find("packshot", 1, live.sha256).tag == f"packshot:v1-{live.sha256[:12]}"
     champion = registry(shop).at("champion")
     assert champion is not None
     assert (champion.version.version, champion.tags["epoch"]) == (1, "1")
@@ -454,6 +455,16 @@ def test_an_undone_first_release_leaves_nothing_live(shop: Shop) -> None:
     assert not shop.layout.live.exists()
     told = status(shop.layout)
     assert (told.champion, told.alias, told.candidate, told.live) == (None, None, None, "nothing")
+
+
+def test_asking_where_a_release_stands_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "PACKSHOT_VAR"):
+        monkeypatch.delenv(name, raising=False)
+    layout = Layout(tmp_path)
+    layout.params.write_text((Path(__file__).parents[1] / "params.yaml").read_text())
+    told = status(layout)
+    assert (told.champion, told.candidate, told.alias, told.live, told.registry) == (None, None, None, "nothing", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_a_release_never_undoes_somebody_elses_promotion(shop: Shop) -> None:

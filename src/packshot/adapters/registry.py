@@ -57,7 +57,6 @@ class Registered:
     manifest: str
     """The digest of the manifest."""
     tags: Mapping[str, str]
-    aliases: tuple[str, ...]
     source: str
 
 
@@ -76,6 +75,8 @@ class Registry:
 
     def at(self, alias: Alias) -> Registered | None:
         """The version that `alias` names."""
+        if not self.tracking.begun:
+            return None
         from mlflow.exceptions import MlflowException
 
         with self._asking() as client:
@@ -166,7 +167,7 @@ class Registry:
         except ValidationError as error:
             where = f"{self.model} version {number}"
             raise IntegrityError("its tags are not packshot's", where=where, advice="register the model again") from error
-        return Registered(version, tags["verdict"], tags["manifest"], tags, tuple(found.aliases), str(found.source))
+        return Registered(version, tags["verdict"], tags["manifest"], tags, str(found.source))
 
     def _download(self, client: Any, source: str, folder: Path, manifest: str) -> Path:
         if not re.fullmatch(r"models:/m-[0-9a-f]+", source):

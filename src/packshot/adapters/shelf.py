@@ -83,10 +83,6 @@ class Shelf:
             raise IntegrityError("the card describes another version", where=str(shelved.card), advice="promote it again")
         return shelved
 
-    def tags(self) -> tuple[str, ...]:
-        """Every tag in the store."""
-        return tuple(sorted(str(model.tag) for model in self._store().list())) if self.folder.is_dir() else ()
-
     def _path(self, tag: str) -> Path:
         return self.folder / tag.replace(":", "/")
 

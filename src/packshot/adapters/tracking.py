@@ -68,6 +68,11 @@ class Tracking:
         return self.uri == f"sqlite:///{self.layout.mlflow_database}"
 
     @property
+    def begun(self) -> bool:
+        """Whether there can be anything to read: the project's own database is made by the first who writes."""
+        return not self.embedded or self.layout.mlflow_database.is_file()
+
+    @property
     def server(self) -> str:
         """Which server it is, told apart from others without its address, which may hold a password."""
         return hashlib.sha256(self.uri.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from packshot.errors import IntegrityError, Locked, OutOfResources, PackshotError, PromotionLost, UsageError
 from packshot.records import Digest, Name, Record
@@ -138,10 +138,6 @@ class Ledger:
                 gone.add(entry.before_sha256)
         return frozenset(gone)
 
-    def who_served(self, at: datetime) -> Entry | None:
-        """The entry in force at a time; None before the first."""
-        return next((entry for entry in reversed(self.history()) if datetime.fromisoformat(entry.at) <= at), None)
-
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
@@ -168,6 +164,9 @@ class Ledger:
             yield connection
         except sqlite3.Error as error:
             raise self._explain(error) from error
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise self._damaged(f"a row's {'.'.join(map(str, fault['loc']))} is off: {fault['msg']}") from error
         finally:
             if connection is not None:
                 connection.close()
