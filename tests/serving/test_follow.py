@@ -160,6 +160,19 @@ def test_the_next_good_record_clears_a_failure(shelf: Shelf) -> None:
     assert follower.failure is None
 
 
+def test_a_record_that_can_be_read_again_clears_a_failure(shelf: Shelf) -> None:
+    follower = Follower(shelf.live)
+    shelf.serve(1, 1)
+    follower.look()
+    a_folder(shelf)
+    follower.look()
+    assert follower.failure is not None
+    shelf.live.rmdir()
+    shelf.serve(1, 1)
+    follower.look()
+    assert (served(follower), follower.failure) == ((1, 1), None)
+
+
 def test_the_thread_follows_and_ends(shelf: Shelf) -> None:
     from tests.serving.conftest import wait_until
 

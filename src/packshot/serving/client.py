@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def ask(url: str, body: dict[str, str | int] | None = None) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             return Answer(answer.headers.get(DIGEST, ""), answer.read())
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise Unavailable(f"the service does not answer: {reason}", where=url, advice="start it: make serve") from None
 

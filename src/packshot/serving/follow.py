@@ -48,7 +48,7 @@ class Follower:
         self.failure: Failure | None = None
         self.swaps = 0
         self.failures = 0
-        self._seen = b""
+        self._seen: bytes | None = b""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="packshot-follow", daemon=True)
 
@@ -68,7 +68,7 @@ class Follower:
         except FileNotFoundError:
             content = b""
         except OSError as error:
-            content, reason = b"", f"cannot be read: {error.strerror}"
+            self._seen, reason = None, f"cannot be read: {error.strerror}"  # whatever it says next is news
             if self.failure is None or self.failure.reason != reason:
                 self._fail("live.json", reason)
             return
