@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packshot.errors import OutOfResources, PackshotError
+from packshot.errors import OutOfResources, PackshotError, UsageError
 from packshot.layout import Layout
+from packshot.login import login
 from packshot.stages import STAGES, run_stage
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ QUIET = {
 """No tool that packshot starts reports home."""
 
 PATIENT = {"GOMP_SPINCOUNT": "5000"}
-"""OpenMP's threads soon sleep while they wait for each other. Spinning as long as they do by default, two of them train five times
-as slowly on a machine that is busy with something else; this costs about 5 % on a quiet one."""
+"""OpenMP's threads soon sleep while they wait for each other. Spinning as long as they do by default, two of them train four
+times as slowly on a machine that is busy with something else; this costs about 5 % on a quiet one."""
 
 
 @app.callback()
@@ -105,12 +106,6 @@ def catalog_add(
 By = Annotated[str, typer.Option(help="Who does it; the login name by default.", envvar="PACKSHOT_BY")]
 
 
-def _login() -> str:
-    import getpass
-
-    return getpass.getuser()
-
-
 @app.command()
 def register() -> None:
     """Bring the gate's candidate into the model registry."""
@@ -130,7 +125,7 @@ def review(
     from packshot.release.review import review as act
 
     params, layout = _project()
-    outcome = act(params, layout, by=by or _login(), approve=approve, reason=reason)
+    outcome = act(params, layout, by=by or login(), approve=approve, reason=reason)
     typer.echo(f"{outcome.decision}{f' by {outcome.by}' if outcome.by else ''}: {outcome.reason}")
 
 
@@ -140,7 +135,7 @@ def promote(by: By = "") -> None:
     from packshot.release.promote import promote as act
 
     params, layout = _project()
-    live = act(params, layout, by=by or _login())
+    live = act(params, layout, by=by or login())
     typer.echo(f"{live.model} version {live.version} is the champion (epoch {live.epoch}, sha256 {live.sha256[:12]})")
 
 
@@ -152,7 +147,7 @@ def rollback(
     """Put the previous champion back; the running service follows."""
     from packshot.release.rollback import rollback as act
 
-    live = act(Layout.here(), by=by or _login(), reason=reason)
+    live = act(Layout.here(), by=by or login(), reason=reason)
     typer.echo(f"{live.model} version {live.version} is the champion again (epoch {live.epoch}, sha256 {live.sha256[:12]})")
 
 
@@ -181,7 +176,7 @@ def demo(by: By = "") -> None:
     """Run the whole lifecycle once, ask the service for pictures, and stop what was started."""
     from packshot.release.demo import demo as act
 
-    tour = act(*_project(), by=by or _login(), on_line=typer.echo)
+    tour = act(*_project(), by=by or login(), on_line=typer.echo)
     typer.echo("")
     typer.echo(f"  {tour.verdict}")
     typer.echo(f"  pictures   {tour.sheet} ({tour.pictures} asked for over HTTP)")
@@ -204,10 +199,17 @@ def main() -> None:
     except PackshotError as error:
         _fail(error)
     except OSError as error:
+        where = str(error.filename or "")
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            _fail(
+                UsageError(
+                    error.strerror or "not permitted", where=where, advice="packshot must be allowed to read and write there"
+                )
+            )
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
             _bug(error)
         advice = "make room, then run it again"
-        _fail(OutOfResources(error.strerror or "I/O error", where=str(error.filename or ""), advice=advice))
+        _fail(OutOfResources(error.strerror or "I/O error", where=where, advice=advice))
     except MemoryError:
         _fail(OutOfResources("out of memory", advice="use a smaller batch or a larger machine, then run it again"))
     except KeyboardInterrupt:

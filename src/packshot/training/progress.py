@@ -20,25 +20,26 @@ class Progress:
 
     def __init__(self, run: str, steps: int, batch_size: int) -> None:
         self.run, self.steps, self.batch_size = run, steps, batch_size
-        self.began: tuple[float, int] | None = None
+        self.last: tuple[float, int] | None = None
+        """When it was told last, and of which step: the pace is that of the way since, so a resumed run's is right at once."""
         self.spoke = -SECONDS_BETWEEN_LINES
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         now = time.monotonic()
+        before, self.last = self.last, (now, step)
         if now - self.spoke < SECONDS_BETWEEN_LINES and step < self.steps:
             return
         self.spoke = now
         told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        logger.info("%s %d/%d%s  %s", self.run, step, self.steps, self._pace(now, step), told)
+        logger.info("%s %d/%d%s  %s", self.run, step, self.steps, self._pace(before, now, step), told)
 
     def picture(self, step: int, name: str, pixels: Pixels) -> None:
         """Pictures are not for a line of text."""
 
-    def _pace(self, now: float, step: int) -> str:
-        if self.began is None or step <= self.began[1] or now <= self.began[0]:
-            self.began = (now, step)
+    def _pace(self, before: tuple[float, int] | None, now: float, step: int) -> str:
+        if before is None or step <= before[1] or now <= before[0]:
             return ""
-        a_second = (step - self.began[1]) / (now - self.began[0])
+        a_second = (step - before[1]) / (now - before[0])
         left = round((self.steps - step) / a_second)
         return f"  {a_second * self.batch_size:.0f} images/s  {left // 60}:{left % 60:02d} left"
 
