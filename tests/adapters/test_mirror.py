@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from packshot.adapters.mirror import mirror
-from packshot.errors import UsageError
+from packshot.errors import OutOfResources, UsageError
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -40,6 +42,35 @@ def test_a_second_mirror_replaces_the_first(photos: Path, tmp_path: Path) -> Non
     (target.parent / ".catalog.draft" / "left by a killed run").write_bytes(b"")
     mirror(photos, target)
     assert tree(target) == tree(photos)
+    assert [path.name for path in target.parent.iterdir()] == ["catalog"]
+
+
+def test_a_full_disk_is_told_and_nothing_changes(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "data" / "catalog"
+    mirror(photos, target)
+    before = tree(tmp_path / "data")
+    (photos / "hat" / "c.jpg").write_bytes(b"new")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", refuse)
+    with pytest.raises(OutOfResources, match=r"No space left on device: [\d,]+ bytes are needed, [\d,]+ are free"):
+        mirror(photos, target)
+    assert tree(tmp_path / "data") == before
+
+
+def test_a_mirror_that_was_killed_between_its_renames_loses_nothing(photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "data" / "catalog"
+    mirror(photos, target)
+    before = tree(target)
+    target.rename(target.with_name(".catalog.old.draft"))
+    (photos / "hat" / "link.jpg").symlink_to("/etc/hostname")
+    with pytest.raises(UsageError):
+        mirror(photos, target)
+    (photos / "hat" / "link.jpg").unlink()
+    mirror(photos, target)
+    assert tree(target) == before
     assert [path.name for path in target.parent.iterdir()] == ["catalog"]
 
 

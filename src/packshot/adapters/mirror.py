@@ -32,6 +32,9 @@ def mirror(folder: Path, target: Path) -> None:
         raise UsageError("one folder holds the other", where=f"{source} and {goal}", advice="keep the photos outside the project")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft, old = target.with_name(f".{target.name}.draft"), target.with_name(f".{target.name}.old.draft")
+    if old.exists() and not target.exists():
+        old.rename(target)  # an earlier run was killed between its two renames
+    needed = sum((source / name).lstat().st_size for name in files)
     try:
         for path in (draft, old):
             shutil.rmtree(path, ignore_errors=True)
@@ -45,8 +48,13 @@ def mirror(folder: Path, target: Path) -> None:
         draft.rename(target)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        kind = OutOfResources if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT) else UsageError
-        raise kind(f"cannot copy: {error.strerror}", where=str(error.filename), advice="mend that and try again") from error
+        if old.exists() and not target.exists():
+            old.rename(target)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = OutOfResources if full or error.errno == errno.EIO else UsageError
+        room = f": {needed:,} bytes are needed, {shutil.disk_usage(target.parent).free:,} are free" if full else ""
+        where = escape(str(error.filename or target))
+        raise kind(f"cannot copy: {error.strerror}{room}", where=where, advice="mend that and try again") from error
     shutil.rmtree(old, ignore_errors=True)
 
 
