@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from packshot import errors
+from packshot import cli, errors
 from packshot.stages import STAGES
 from tests.conftest import Project, make_project
 
@@ -50,11 +52,30 @@ def test_unknown_params_end_with_two(project: Project) -> None:
 
 
 def test_an_empty_catalogue_is_refused(project: Project) -> None:
-    (project.root / "data" / "catalog").mkdir()
+    (project.root / "data" / "catalog").mkdir(parents=True)
     try:
         one_line(project.run("packshot", "ingest", code=10).stderr)
     finally:
         (project.root / "data" / "catalog").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EACCES, 2), (errno.EROFS, 2), (errno.ENOSPC, 22), (errno.EIO, 22), (errno.EBADF, 70)]
+)
+def test_what_the_system_refuses_is_told_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(number, os.strerror(number), "data/ingest")
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(cli, "app", refuse)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    told = one_line(capsys.readouterr().err)
+    assert os.strerror(number) in told
+    assert "data/ingest" in told
 
 
 def test_rolling_back_without_a_champion_is_a_usage_error(project: Project) -> None:
