@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from flows.tasks import failed, is_passing
 from flows.training import training
 from packshot.errors import GateRefused, PackshotError, ReviewRefused
 from packshot.layout import Layout
+from packshot.login import login
 from packshot.params import load_params
 from packshot.records import Verdict
 
@@ -146,7 +146,7 @@ def release(project: Path = Path(), by: str = "", force: bool = False) -> State[
         verdict = Verdict.read(layout.stage("gate") / "verdict.json")
         if not verdict.passed:
             raise GateRefused(verdict.reason, advice=str(layout.stage("gate") / "report.html"))
-        return act_out(layout, f"{by or getpass.getuser()} (flow run {flow_run.get_name()})")
+        return act_out(layout, f"{by or login()} (flow run {flow_run.get_name()})")
     except PackshotError as error:
         return failed(error)
 

@@ -137,7 +137,9 @@ def describe(stage: str, layout: Layout) -> str:
 
 def link_runs(layout: Layout) -> list[tuple[str, str]]:
     """The name and the MLflow page of each run that train tracked; none where MLflow is a database without a server."""
-    server = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    from packshot.adapters.tracking import hide_login
+
+    server = hide_login(os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/"))
     if not server.startswith(("http://", "https://")):
         return []
     tracked = TrackedRuns.read(layout.stage("train") / "tracked.json")

@@ -21,7 +21,7 @@ import pytest
 
 from packshot.adapters import tracking as room
 from packshot.adapters.tracking import IDENTITY, PENDING, PROCESS, REASON, RunLog, Tracking
-from packshot.errors import UsageError
+from packshot.errors import Unavailable, UsageError
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.records import write_bytes
@@ -177,6 +177,24 @@ def test_folders_are_refused_as_tracking_stores(shop: Shop, monkeypatch: pytest.
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(UsageError, match="no longer tracks to folders"):
             Tracking.open(shop.layout)
+
+
+def test_what_is_no_mlflow_is_unavailable_and_a_password_is_not_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def chat() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                caller.recv(1000)
+                caller.sendall(b"220 mail here\r\n")
+
+        thread = threading.Thread(target=chat)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(Unavailable, match="220 mail here") as told:
+            Tracking.open(shop.layout).connect()
+        thread.join()
+    assert "secret" not in str(told.value)
 
 
 def test_two_processes_that_start_at_once_make_one_database(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_runs_are_linked_where_there_is_a_server_to_show_them(tmp_path: Path, mo
     TrackedRuns(runs=(Tracked(run="vae", mlflow_run="abc", experiment="packshot"),)).write(layout.stage("train") / "tracked.json")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert link_runs(layout) == []
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000/")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:5000/")
     assert link_runs(layout) == [("vae", "http://127.0.0.1:5000/#/runs/abc")]
 
 

@@ -204,7 +204,7 @@ class Registry:
         except (MlflowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's, not the server's
-            raise Unavailable(f"MLflow says: {' '.join(str(error).split())[:300]}", where=self.tracking.uri) from error
+            raise Unavailable(f"MLflow says: {' '.join(str(error).split())[:300]}", where=self.tracking.address) from error
         finally:
             for name, value in usual.items():
                 os.environ.pop(name, None)

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -29,6 +30,7 @@ from packshot.adapters.spool import Ended, Event, Measured, Noted, Opening, Pict
 from packshot.errors import PackshotError, Unavailable, UsageError
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
+from packshot.login import login
 from packshot.training.log import Pixels
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,11 @@ class Tracking:
     def begun(self) -> bool:
         """Whether there can be anything to read: the project's own database is made by the first who writes."""
         return not self.embedded or self.layout.mlflow_database.is_file()
+
+    @property
+    def address(self) -> str:
+        """The URI as it may be shown."""
+        return hide_login(self.uri)
 
     @property
     def server(self) -> str:
@@ -123,7 +130,7 @@ class Tracking:
             self.replay(client)
             known = self.resolve(client, mlflow_run)
             if known is None:
-                log.warning("MLflow at %s does not know the run %s; its evaluation is not shown there", self.uri, mlflow_run)
+                log.warning("MLflow at %s does not know the run %s; its evaluation is not shown there", self.address, mlflow_run)
                 return
             remote = _Remote(client, known, resumed=True)
             finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
@@ -182,7 +189,7 @@ class Tracking:
         resumed = known is not None
         if known is None:
             tags = {**dict(opening.tags), IDENTITY: opening.identity, PROCESS: _process()}
-            tags |= {"mlflow.user": _login(), "mlflow.source.name": "packshot train", "mlflow.source.type": "LOCAL"}
+            tags |= {"mlflow.user": login(), "mlflow.source.name": "packshot train", "mlflow.source.type": "LOCAL"}
             if "git_commit" in tags:
                 tags["mlflow.source.git.commit"] = tags["git_commit"]
             experiment = self._experiment(client)
@@ -323,7 +330,7 @@ class RunLog:
                 pause = PATIENCE[min(self._failures, len(PATIENCE) - 1)]
                 self._failures, self._retry_at = self._failures + 1, time.monotonic() + pause
                 self._remote = None  # what arrived of these events, the server itself says when it is back
-                log.warning("MLflow at %s: %s; tracking on disk for now", self._tracking.uri, _reason(error))
+                log.warning("MLflow at %s: %s; tracking on disk for now", self._tracking.address, _reason(error))
         try:
             if self._spool is None:
                 self._spool = Spool.create(self._tracking.layout.var / "spool", self._opening)
@@ -462,8 +469,14 @@ def _create_database(layout: Layout) -> None:
         draft.replace(database)
 
 
+def hide_login(uri: str) -> str:
+    """A server's address without the name and the password that may stand in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
 def _ping(uri: str) -> None:
     """Ask the server whether it is there; any answer that is not its own fault (5xx) is one."""
+    uri = hide_login(uri)
     try:
         with urllib.request.urlopen(f"{uri}/health", timeout=SECONDS_TO_ANSWER - 1):  # noqa: S310 - http(s) only, see connect
             return
@@ -471,8 +484,8 @@ def _ping(uri: str) -> None:
         if error.code < 500:
             return
         reason = f"it answers {error.code}"
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "reason", error))
+    except (OSError, HTTPException, ValueError) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split())
     raise Unavailable("the MLflow server does not answer", where=uri, advice=reason)
 
 
@@ -503,16 +516,6 @@ def _process() -> str:
     import psutil
 
     return f"{platform.node()}/{_boot()}/{os.getpid()}/{psutil.Process().create_time()}"
-
-
-def _login() -> str:
-    """Who trains; a container may have no name for its user."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _alive(process: str) -> bool:

@@ -85,5 +85,5 @@ def _find_run(tracking: Tracking, bundle: Bundle) -> str:
     with tracking.start(card.run, parameters=parameters, tags=tags) as run:
         run.metrics(card.step, {name: value for name, value in scores.items() if value is not None})
     if run.mlflow_run.startswith(PENDING):
-        raise Unavailable("MLflow went away", where=tracking.uri, advice="register again")
+        raise Unavailable("MLflow went away", where=tracking.address, advice="register again")
     return run.mlflow_run
