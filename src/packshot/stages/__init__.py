@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packshot.layout import Layout
@@ -20,3 +22,12 @@ def run_stage(name: str, params: Params, layout: Layout) -> Record:
     """Run one stage and give back its record. Only the stage's own imports are loaded: ingest needs no torch."""
     stage: Callable[[Params, Layout], Record] = getattr(import_module(f"packshot.stages.{name}"), name)
     return stage(params, layout)
+
+
+def clear(folder: Path) -> None:
+    """Take away what an earlier run of a stage left in its folder, but .gitignore, by which DVC keeps outputs out of Git."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != ".gitignore":
+            path.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -34,6 +33,7 @@ from packshot.models.base import ImageModel
 from packshot.models.weights import load_weights
 from packshot.params import Params
 from packshot.records import Checkpoint, Dataset, EvaluationReport, Scorecard, TrackedRuns, TrainReport, write_bytes
+from packshot.stages import clear
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,7 @@ def evaluate(params: Params, layout: Layout) -> EvaluationReport:
     real = gather_real_side(dataset.categories, training, val, test, settings, layout.cache)
     models = {checkpoint: _load(layout, checkpoint, dataset) for checkpoint in trained.checkpoints}
     references = measure_references(real, (model.latent_size for model in models.values()))
-    # What an earlier evaluation left, of other checkpoints perhaps, must not stand beside this one's.
-    (out / "report.json").unlink(missing_ok=True)
-    shutil.rmtree(out / "pictures", ignore_errors=True)
+    clear(out)
     cards, rows = [], []
     for checkpoint, model in models.items():
         log.info("judging %s", checkpoint.name)

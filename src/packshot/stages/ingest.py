@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from packshot.layout import Layout
 from packshot.records import BadPhoto, Catalog, CategoryCount
 from packshot.sources.folder import escape
 from packshot.sources.intake import Intake, take_all
+from packshot.stages import clear
 
 if TYPE_CHECKING:
     from packshot.params import Params
@@ -40,7 +40,7 @@ def ingest(params: Params, layout: Layout) -> Catalog:
     """
     section = params.ingest
     folder = layout.stage("ingest")
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     writer = _Writer(folder)
     seen: dict[str, int] = {}
     rows: list[Row] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from packshot.images.sheet import decode_png
 from packshot.images.split import PrepareParams, assign_groups, assign_splits, check_splits
 from packshot.layout import Layout
 from packshot.records import Catalog, CategoryCount, Dataset, SplitCount
+from packshot.stages import clear
 
 if TYPE_CHECKING:
     from packshot.params import Params
@@ -40,7 +40,7 @@ def prepare(params: Params, layout: Layout) -> Dataset:
     splits = assign_splits(groups, section)
     check_splits([row.category for row in rows], splits, section.min_photos)
     categories = tuple(sorted({row.category for row in rows}))
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     hasher = hashlib.sha256("\n".join(categories).encode())
     counts = []
     chosen = {name: [index for index, split in enumerate(splits) if split == name] for name in SPLITS}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.models.weights import WeightsCard
 from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainReport, write_bytes
+from packshot.stages import clear
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
 from packshot.training.loop import Run, build, choose_device
@@ -45,7 +45,7 @@ def train(params: Params, layout: Layout) -> TrainReport:
     metrics: dict[str, dict[str, float]] = {}
     tracking = Tracking.open(layout)
     with sole_owner(layout.resume):
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
         desks = [_desk(run, params, layout, dataset, device) for run in params.train.runs]
         for run, desk in zip(params.train.runs, desks, strict=True):
             going_on = desk.resumable()

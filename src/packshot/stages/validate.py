@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from packshot.records import Catalog, ValidationReport, write_bytes
 from packshot.sources.folder import escape
 from packshot.sources.page import draw_page
 from packshot.sources.rules import ValidateParams, catalog_rules, category_rules, photo_rules
+from packshot.stages import clear
 
 if TYPE_CHECKING:
     from packshot.adapters.expectations import Table
@@ -41,7 +41,7 @@ def validate(params: Params, layout: Layout) -> ValidationReport:
     source, folder = layout.stage("ingest"), layout.stage("validate")
     catalog = Catalog.read(source / "catalog.json")
     rows = read_manifest(source / "manifest.parquet")
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     copies = _copies(rows, params.prepare.duplicate_radius)
     expectations = check(_tables(catalog, rows, copies, params.validate_), folder / "docs")
     report = ValidationReport(
