@@ -94,12 +94,13 @@ def stage_process(shop: Shop, stage: str) -> int:
 
 @pytest.fixture(scope="module")
 def staff(server: Server, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staff]:
-    """A project with a worker, and one more deployment: the nightly one's twin, every three seconds, until ingest."""
+    """A project with a worker, and one more deployment: the nightly one's twin, whose cron fires every three seconds."""
     shop = Shop(tmp_path_factory.mktemp("staffed") / "shop", server.environment)
     shutil.copytree(template, shop.root)
     content = yaml.safe_load((shop.root / "prefect.yaml").read_text())
     nightly = next(one for one in content["deployments"] if one["name"] == "nightly")
-    content["deployments"].append({**nightly, "name": "soon", "schedules": [{"interval": 3}], "parameters": {"until": "ingest"}})
+    soon = {**nightly["schedules"][0], "cron": "* * * * * */3", "slug": "soon"}  # the sixth field counts seconds
+    content["deployments"].append({**nightly, "name": "soon", "schedules": [soon], "parameters": {"until": "ingest"}})
     (shop.root / "prefect.yaml").write_text(yaml.safe_dump(content))
     with working(shop) as worker:
         yield Staff(shop, worker)
@@ -111,7 +112,7 @@ def staffed(staff: Staff) -> Shop:
     return staff.shop
 
 
-def test_a_schedule_fires_and_the_worker_runs_it_to_the_end(staffed: Shop, client: SyncPrefectClient) -> None:
+def test_a_cron_fires_and_the_worker_runs_it_to_the_end(staffed: Shop, client: SyncPrefectClient) -> None:
     deployment = client.read_deployment_by_name("training/soon")
     completed = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
@@ -119,6 +120,7 @@ def test_a_schedule_fires_and_the_worker_runs_it_to_the_end(staffed: Shop, clien
     )
     await_that(lambda: client.read_flow_runs(flow_run_filter=completed), 90, "a scheduled run completes")
     client.delete_deployment(deployment.id)
+    assert [getattr(one.schedule, "cron", None) for one in deployment.schedules] == ["* * * * * */3"]
     (run, *_) = client.read_flow_runs(flow_run_filter=completed)
     assert run.auto_scheduled
     assert run.work_pool_name == POOL
