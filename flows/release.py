@@ -131,7 +131,9 @@ def release(project: Path = Path(), by: str = "", force: bool = False) -> State[
     Ends Completed where the winner is champion; Completed and named `AwaitingReview` where people must approve first (the
     candidate stands: approve it and run this again); Failed and named `GateRefused` where no checkpoint passes the gate (nothing
     is registered), or by the fault of the step that failed, with its one line: then the champion and the candidate of before are
-    back.
+    back. Killed outright (SIGKILL, a power cut) it undoes nothing: a promotion that was committed stays, by weights that promote
+    warmed up before and the service warms up again before it serves them. Run again, it smoke-tests that champion; where that
+    fails, `packshot rollback` is a person's to say.
 
     Args:
         project: The project's folder; the worker's own by default.

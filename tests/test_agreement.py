@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -55,3 +56,12 @@ def test_the_params_of_the_repository_are_right() -> None:
 def test_every_pin_that_the_project_needs_is_exact() -> None:
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line]
     assert all("==" in pin for pin in pins)
+
+
+def test_every_variable_of_packshots_own_is_told_of() -> None:
+    """PACKSHOT_FAILPOINT alone is nobody's business but the tests'."""
+    readme = (ROOT / "README.md").read_text()
+    sources = [path for room in ("src", "flows", "services") for path in (ROOT / room).rglob("*.py")]
+    for path in (*sources, ROOT / "Makefile", ROOT / "Procfile"):
+        for name in re.findall(r"PACKSHOT_[A-Z_]+|\w+_PORT\b", path.read_text()):
+            assert name == "PACKSHOT_FAILPOINT" or f"`{name}`" in readme, f"{path.name}: {name}"

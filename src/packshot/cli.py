@@ -182,7 +182,8 @@ def demo(by: By = "") -> None:
     typer.echo(f"  pictures   {tour.sheet} ({tour.pictures} asked for over HTTP)")
     typer.echo(f"  report     {tour.report}")
     typer.echo(f"  photos     {tour.validation}")
-    typer.echo(f"  registry   {tour.model} version {tour.version}: make up, then http://127.0.0.1:5000/#/models/{tour.model}")
+    page = f"http://127.0.0.1:5000/#/models/{tour.model}?workflowType=machine_learning"
+    typer.echo(f"  registry   {tour.model} version {tour.version}: make up, then {page}")
     typer.echo("  service    make serve, then http://127.0.0.1:3000")
     typer.echo("  roll back  packshot rollback --reason '...'")
 
