@@ -45,6 +45,7 @@ def test_a_right_file_is_read_and_its_digest_is_stable(tmp_path: Path) -> None:
         ("kind: folder, ", "", "ingest.source.kind: is missing"),
         ("kind: folder", "kind: ftp", "ingest.source.kind: no such one as ftp; there are folder, synthetic"),
         ("size: 16", "size: 17", "prepare.image.size: 17 is not a power of two"),
+        ("size: 16", "size: 1024", "less than prepare.image.size, 1024: photos would be enlarged"),
         ("seed: 3", "sead: 3", "sead: no such field; there are seed, ingest, validate, prepare"),
         ("metric: psnr", "metric: prettiness", "no metric is called prettiness; there are psnr, ssim"),
         ("seed: 3", "seed: 3\nseed: 4", "the key 'seed' stands here twice"),

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from packshot.errors import ParamsError
 from packshot.evaluation.gate import GateParams
@@ -33,6 +33,13 @@ class Params(Record):
     evaluate: EvaluateParams
     gate: GateParams
     release: ReleaseParams
+
+    @model_validator(mode="after")
+    def _keep_enough_pixels(self) -> Self:
+        side, size = self.ingest.side, self.prepare.image.size
+        if side < size:
+            raise ValueError(f"ingest.side is {side}, less than prepare.image.size, {size}: photos would be enlarged")
+        return self
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
