@@ -113,6 +113,9 @@ def test_swapped_pixels_are_noticed(prepared: Layout, tmp_path: Path) -> None:
     write_photos(shard, [(first, other), *photos[1:]])
     with pytest.raises(IntegrityError, match="not those that were ingested"):
         prepare(PARAMS, copy)
+    write_photos(shard, [*photos, photos[0]])
+    with pytest.raises(IntegrityError, match="manifest does not know"):
+        prepare(PARAMS, copy)
     write_photos(shard, photos[:-1])
     with pytest.raises(IntegrityError, match="missing"):
         prepare(PARAMS, copy)

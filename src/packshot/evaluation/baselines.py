@@ -25,7 +25,7 @@ class PrincipalComponents:
     directions: Floats
 
     @classmethod
-    def fit(cls, pictures: Pixels, size: int, *, seed: int = 0) -> Self:
+    def fit(cls, pictures: Pixels, size: int) -> Self:
         """Find the `size` leading directions of pictures, uint8 (N, ...), by block subspace iteration (Halko et al. 2011, 4.4).
 
         Where there are no more than `size` independent pictures there are as many directions as pictures less one.
@@ -35,7 +35,7 @@ class PrincipalComponents:
         rows -= mean
         size = max(1, min(size, len(rows) - 1, rows.shape[1]))
         wide = min(size + 24, *rows.shape)
-        basis = np.random.default_rng(seed).standard_normal((rows.shape[1], wide), dtype=np.float32)
+        basis = np.random.default_rng(0).standard_normal((rows.shape[1], wide), dtype=np.float32)
         for _ in range(ROUNDS):
             basis, _ = np.linalg.qr(rows.T @ (rows @ basis))
         _, _, turned = np.linalg.svd(rows @ basis, full_matrices=False)

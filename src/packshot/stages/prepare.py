@@ -74,7 +74,8 @@ def _pack(
         pixels = {name: files.enter_context(pixel_file(folder, name, len(indices), side)) for name, indices in chosen.items()}
         for shard in sorted({row.shard for row in rows}):
             for number, (sha256, png) in enumerate(read_photos(source / shard)):
-                index = at[shard, number]
+                if (index := at.get((shard, number))) is None:
+                    raise _not_as_ingested(f"{shard} holds photos that the manifest does not know")
                 picture = fit_square(_decode(png, sha256, rows[index]), side, background)
                 name, place = places[index]
                 pixels[name][place] = picture.transpose(2, 0, 1)
