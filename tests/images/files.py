@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from packshot.images.shards import Split, SplitName, pixel_file, save_index
 
 Pixels = NDArray[np.uint8]
 
@@ -136,3 +139,10 @@ def grey_cmyk_profile() -> bytes:
     header += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28
     header += struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
     return header + b"\0" * (128 - len(header)) + struct.pack(">I", len(parts)) + tags + body
+
+
+def save_split(folder: Path, name: SplitName, split: Split) -> None:
+    """A split as prepare packs it."""
+    with pixel_file(folder, name, len(split), split.images.shape[2]) as pixels:
+        pixels[:] = split.images
+    save_index(folder, name, split.categories.tolist(), split.ids, split.groups, split.ids)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from packshot.errors import IntegrityError, MissingArtifact, OutOfResources
-from packshot.images.shards import Split, load_split, pixel_file, save_split
+from packshot.images.shards import Split, load_split, pixel_file
+from tests.images.files import save_split
 
 
 def split(count: int = 5, size: int = 16) -> Split:
@@ -93,14 +94,3 @@ def test_a_pickled_array_is_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "train-pixels.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(IntegrityError):
         load_split(tmp_path, "train")
-
-
-def test_a_split_that_is_none_is_not_saved(tmp_path: Path) -> None:
-    whole = split()
-    for wrong in (
-        Split(whole.images.astype(np.float32), whole.categories, whole.ids, whole.groups),
-        Split(whole.images, whole.categories[:-1], whole.ids, whole.groups),
-        Split(whole.images[:0], whole.categories[:0], (), ()),
-    ):
-        with pytest.raises(ValueError, match=r"."):
-            save_split(tmp_path, "train", wrong)

@@ -14,7 +14,7 @@ from packshot.evaluation.evidence import pick
 from packshot.evaluation.metrics import METRICS
 from packshot.evaluation.review import read_photo_scores
 from packshot.evaluation.scoring import gather_real_side
-from packshot.images.shards import Split, save_split
+from packshot.images.shards import Split
 from packshot.layout import Layout
 from packshot.models import gan, vae
 from packshot.models.weights import WeightsCard, save_weights
@@ -34,6 +34,7 @@ from packshot.stages.evaluate import evaluate
 from packshot.stages.gate import gate
 from tests.conftest import ROOT
 from tests.evaluation.shapes import KINDS, draw_shapes
+from tests.images.files import save_split
 
 DIGEST = "1" * 64
 CONFIGS = {

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from packshot.errors import MissingArtifact, TrainingFailed
-from packshot.images.shards import Split, save_split
+from packshot.images.shards import Split
 from packshot.layout import Layout
 from packshot.models.weights import load_weights, read_card
 from packshot.params import Params, load_params
 from packshot.records import CategoryCount, Dataset, SplitCount, TrackedRuns, TrainReport, file_digest
 from packshot.stages.train import train
+from tests.images.files import save_split
 from tests.models.families import CATEGORIES, IMAGE, toy_pixels
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -77,19 +77,8 @@ def save_index(
     write_bytes(folder / f"{name}-index.parquet", sink.getvalue())
 
 
-def save_split(folder: Path, name: SplitName, split: Split) -> None:
-    """Write a split that is in memory into `folder`, each of its two files all or nothing."""
-    if split.images.dtype != np.uint8 or split.images.ndim != 4 or split.images.shape[1] != 3:
-        raise ValueError(f"images are uint8 (N, 3, S, S), not {split.images.dtype} {split.images.shape}")
-    if not (len(split.images) == len(split.categories) == len(split.groups) == len(split.ids) > 0):
-        raise ValueError("images, categories, ids and groups differ in length, or are none")
-    with pixel_file(folder, name, len(split.images), split.images.shape[2]) as pixels:
-        pixels[:] = split.images
-    save_index(folder, name, split.categories.tolist(), split.ids, split.groups, split.ids)
-
-
 def load_split(folder: Path, name: SplitName) -> Split:
-    """Read back what `save_split` wrote; the pixels are a read-only memory map.
+    """Read a split that prepare packed; the pixels are a read-only memory map.
 
     Raises MissingArtifact where the split was never packed, IntegrityError where its two files do not belong together.
     """
