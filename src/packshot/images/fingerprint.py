@@ -20,7 +20,7 @@ MAX_SHIFT = 6.0
 MAX_UNLIKENESS = 0.02
 """Share of two layouts' variance that they do not have in common, up to which they can be of one photo; copies stay below it."""
 
-_SIDE, _KEPT, _BLOCK = 32, 8, 1024
+_SIDE, _KEPT, _BLOCK = 32, 8, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def near_duplicates(prints: Fingerprints, radius: int) -> Iterator[tuple[int, in
 
     Their hashes differ in at most `radius` of 64 bits, and their layouts agree: on packshots shape alone is not enough, since
     every pair of trousers has the same, and neither is mean colour, since every backdrop has the same. Compares all pairs,
-    1,024 rows at a time: memory stays at a few megabytes a 10,000 photos, and 3,400 photos take a fifth of a second.
+    64 rows at a time: 8 MB for each 10,000 photos, and 20,000 photos take a second.
     """
     for start in range(0, len(prints.hashes), _BLOCK):
         rows = prints.hashes[start : start + _BLOCK, None]
