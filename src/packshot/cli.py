@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -176,6 +177,7 @@ def demo(by: By = "") -> None:
     """Run the whole lifecycle once, ask the service for pictures, and stop what was started."""
     from packshot.release.demo import demo as act
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # asked to end, it still stops what it started
     tour = act(*_project(), by=by or login(), on_line=typer.echo)
     typer.echo("")
     typer.echo(f"  {tour.verdict}")
