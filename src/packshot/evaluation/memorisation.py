@@ -55,7 +55,12 @@ def estimate_copy_rate(drawn: Floats, unseen: Floats, *, resamples: int, seed: i
     def share(limits: Floats) -> Floats:
         return np.searchsorted(ordered, limits, side="left") / len(ordered)
 
-    limits = np.quantile(unseen[random.integers(0, len(unseen), size=(resamples, len(unseen)))], QUANTILE, axis=1)
+    def limits_of(draws: int) -> Floats:
+        picks = random.integers(0, len(unseen), size=(draws, len(unseen)))
+        return np.asarray(np.quantile(unseen[picks], QUANTILE, axis=1))
+
+    block = max(1, 2_000_000 // len(unseen))
+    limits = np.concatenate([limits_of(min(block, resamples - start)) for start in range(0, resamples, block)])
     redrawn = random.binomial(len(ordered), share(limits)) / len(ordered)
     value = float(share(np.quantile(unseen, [QUANTILE]))[0])
     tail = (1 - CONFIDENCE) / 2
