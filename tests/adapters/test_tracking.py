@@ -179,6 +179,14 @@ def test_folders_are_refused_as_tracking_stores(shop: Shop, monkeypatch: pytest.
             Tracking.open(shop.layout)
 
 
+@pytest.mark.parametrize("uri", ["ftp://host/runs", "postgresql://ada:secret@127.0.0.1:1/runs"])
+def test_an_address_that_mlflow_cannot_use_is_unavailable(shop: Shop, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(Unavailable, match="MLflow cannot use this address") as told:
+        Tracking.open(shop.layout).connect()
+    assert "secret" not in str(told.value)
+
+
 def test_what_is_no_mlflow_is_unavailable_and_a_password_is_not_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -88,12 +88,17 @@ class Tracking:
         """An MlflowClient of a store that answers just now. Raises Unavailable where it does not."""
         _import_mlflow()
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         if self.embedded:
             _create_database(self.layout)
         elif self.uri.startswith(("http://", "https://")):
             _ping(self.uri)
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        try:
+            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        except (MlflowException, ImportError) as error:  # a scheme, or a database's driver, that is not there
+            where, advice = self.address, "MLFLOW_TRACKING_URI names a server (http://...) or a database (sqlite:///...)"
+            raise Unavailable(f"MLflow cannot use this address: {_reason(error)}", where=where, advice=advice) from error
 
     def start(
         self, run: str, *, parameters: Mapping[str, str | int | float], tags: Mapping[str, str], resume: str | None = None
