@@ -39,10 +39,7 @@ class Record(BaseModel):
         Raises MissingArtifact (and names the stage that writes it) where there is no such file, IntegrityError where it is
         not such a record.
         """
-        if not path.is_file():
-            raise MissingArtifact(
-                "no such file", where=str(path), advice=f"the stage that writes it is '{path.parent.name}': run it first"
-            )
+        require_artifact(path)
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
@@ -57,6 +54,13 @@ class Record(BaseModel):
         """The sha256 of the record's canonical JSON (sorted keys, no spaces)."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def require_artifact(path: Path) -> None:
+    """Raise MissingArtifact, which names the stage that writes it, where there is no file `path`."""
+    if not path.is_file():
+        stage = path.parent.name
+        raise MissingArtifact("no such file", where=str(path), advice=f"the stage that writes it is '{stage}': run it first")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

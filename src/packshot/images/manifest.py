@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from packshot.errors import IntegrityError, MissingArtifact
-from packshot.records import write_bytes
+from packshot.errors import IntegrityError
+from packshot.records import require_artifact, write_bytes
 
 MANIFEST = pa.schema(
     [
@@ -97,7 +97,7 @@ def write_photos(path: Path, photos: Sequence[tuple[str, bytes]]) -> None:
 
 def read_photos(path: Path) -> Iterator[tuple[str, bytes]]:
     """The (sha256, PNG) pairs of one shard in their order, a few megabytes at a time. Raises as `read_manifest` does."""
-    _require(path)
+    require_artifact(path)
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=64, columns=PHOTOS.names):
@@ -113,7 +113,7 @@ def _parquet(table: pa.Table, compression: str) -> bytes:
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    _require(path)
+    require_artifact(path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -121,12 +121,6 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not table.schema.equals(schema):
         raise _broken(path, "its columns are others")
     return table
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        stage = path.parent.name
-        raise MissingArtifact("no such file", where=str(path), advice=f"the stage that writes it is '{stage}': run it first")
 
 
 def _broken(path: Path, why: object) -> IntegrityError:

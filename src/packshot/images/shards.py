@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from packshot.errors import IntegrityError, MissingArtifact
-from packshot.records import file_draft, write_bytes
+from packshot.errors import IntegrityError
+from packshot.records import file_draft, require_artifact, write_bytes
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -84,10 +84,7 @@ def load_split(folder: Path, name: SplitName) -> Split:
     """
     pixels, index = folder / f"{name}-pixels.npy", folder / f"{name}-index.parquet"
     for path in (pixels, index):
-        if not path.is_file():
-            raise MissingArtifact(
-                "no such file", where=str(path), advice=f"the stage that writes it is '{folder.name}': run it first"
-            )
+        require_artifact(path)
     try:
         images = np.load(pixels, mmap_mode="r", allow_pickle=False)
         table = pq.read_table(index, schema=INDEX)
