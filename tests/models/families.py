@@ -20,7 +20,9 @@ SMALL: dict[str, AnyModel] = {
         prior=vae.FlowPrior(width=32, blocks=2, batch_size=32, steps=10, learning_rate=5e-3),
     ),
     "vae-gaussians": vae.Config(latent=8, width=8, learning_rate=5e-3, polish=None, prior=vae.GaussianPrior()),
-    "gan": gan.Config(latent=8, width=8, learning_rate=2e-3, penalty=1.0, penalty_every=4, search=gan.Search(steps=30, candidates=64)),
+    "gan": gan.Config(
+        latent=8, width=8, learning_rate=2e-3, penalty=1.0, penalty_every=4, search=gan.Search(steps=30, candidates=64)
+    ),
 }
 
 

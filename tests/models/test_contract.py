@@ -120,12 +120,15 @@ def test_what_a_gan_deploys_is_normalised_by_its_own_statistics() -> None:
         for _ in range(8):
             yield toy_batch(96)
 
+    categories = toy_batch(96).categories
+    foreign = model.sample(categories, range(96))
     model.finish(photos)
     assert not any(module.training for module in model.modules())
-    categories = toy_batch(96).categories
     drawn = model.sample(categories, range(96))
     first = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.finish(photos)
     assert all(torch.equal(first[name], buffer) for name, buffer in model.named_buffers())
     model.train()
-    torch.testing.assert_close(model.sample(categories, range(96)), drawn, atol=0.1, rtol=0)
+    own = model.sample(categories, range(96))  # by the statistics of these 96 alone, hence not quite the same
+    assert float((own - drawn).abs().mean()) < 0.02
+    assert float((own - foreign).abs().mean()) > 0.1

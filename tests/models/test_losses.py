@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
-from packshot.models.blocks import Critic
+from packshot.models.blocks import ComparingCritic, Critic, peer_deviation
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
 from packshot.models.vae import calibrated_error, kl_divergence, posterior_sample
+from packshot.records import ImageSpec
 
 
 def test_kl_is_that_of_torch_distributions() -> None:
@@ -58,6 +59,27 @@ def test_the_gradient_penalty_of_a_linear_critic_is_half_its_squared_norm() -> N
     assert penalty.item() == pytest.approx((norm + 9 * norm) / 2 / 2, rel=1e-5)
     penalty.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(cast("_Linear", critic).weight.grad, weight * 10 / 2)
+
+
+def test_a_picture_is_compared_with_the_others_of_its_category_alone() -> None:
+    features, categories = torch.randn(7, 12), torch.tensor([0, 1, 0, 2, 0, 1, 0])
+    wanted = torch.zeros(7)
+    for row in range(7):
+        others = [other for other in range(7) if other != row and categories[other] == categories[row]]
+        if others:
+            wanted[row] = (features[others] - features[row]).square().mean().sqrt()
+    torch.testing.assert_close(peer_deviation(features, categories), wanted, atol=1e-3, rtol=1e-3)
+    assert peer_deviation(features, categories)[3] == 0
+    assert peer_deviation(torch.ones(4, 12), torch.zeros(4, dtype=torch.int64)).max() < 2e-3
+
+
+def test_a_comparing_critic_tells_a_collapsed_category_from_one_that_varies() -> None:
+    critic, categories = ComparingCritic(ImageSpec(size=16), 2, 8), torch.zeros(4, dtype=torch.int64)
+    images = torch.randn(4, 3, 16, 16)
+    collapsed = images[:1].expand(4, -1, -1, -1)
+    alone = critic(images[:1], categories[:1])
+    torch.testing.assert_close(critic(collapsed, categories)[:1], alone, atol=1e-2, rtol=1e-2)
+    assert not torch.allclose(critic(images, categories)[:1], alone, atol=1e-2, rtol=1e-2)
 
 
 def test_relativistic_pairing_is_antisymmetric_and_log_two_at_a_draw() -> None:

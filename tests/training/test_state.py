@@ -19,7 +19,7 @@ from tests.training.runs import CPU, photos
 def test_the_average_is_the_exponential_one_with_a_ramp() -> None:
     state = TrainState.begin(build("gan"))
     phase = next(phase for phase in state.model.phases() if phase.averaged)
-    weight = state.model.get_parameter("generator.draw.0.weight")
+    weight = state.model.get_parameter("generator.begin.weight")
     expected = np.zeros(weight.shape)
     rng = torch.Generator().manual_seed(0)
     for turn in range(30):
@@ -28,13 +28,13 @@ def test_the_average_is_the_exponential_one_with_a_ramp() -> None:
         keep = 0.5 ** (64 / half_life) if half_life else 0.0
         expected = keep * expected + (1 - keep) * weight.double().numpy()
         state.follow(phase, turn * 64, 64)
-    np.testing.assert_allclose(state.average.get_parameter("generator.draw.0.weight").numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(state.average.get_parameter("generator.begin.weight").numpy(), expected, atol=1e-6)
 
 
 def test_an_average_halves_what_it_held_in_its_half_life() -> None:
     state = TrainState.begin(build("gan"))
     phase = next(phase for phase in state.model.phases() if phase.averaged)
-    mean, weight = state.average.get_parameter("generator.draw.0.weight"), state.model.get_parameter("generator.draw.0.weight")
+    mean, weight = state.average.get_parameter("generator.begin.weight"), state.model.get_parameter("generator.begin.weight")
     mean.data.fill_(1.0)
     weight.data.fill_(0.0)
     for turn in range(100):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
@@ -44,22 +44,19 @@ class Encoder(nn.Sequential):
 class Decoder(nn.Sequential):
     """`features` numbers to a picture (N, C, S, S) in [-1, 1]: a linear map to 4 x 4, then transposed convolutions of stride 2.
 
-    `channels` runs from the 4 x 4 grid to the full one, so it has one entry more than there are doublings; `norm` makes a layer's
-    normalisation from its channels.
+    `channels` runs from the 4 x 4 grid to the full one, so it has one entry more than there are doublings.
     """
 
-    def __init__(
-        self, image: ImageSpec, channels: tuple[int, ...], features: int, norm: Callable[[int], nn.Module] = group_norm
-    ) -> None:
+    def __init__(self, image: ImageSpec, channels: tuple[int, ...], features: int) -> None:
         first = channels[0]
         parts: list[nn.Module] = [
             nn.Linear(features, first * BASE**2),
             nn.Unflatten(1, (first, BASE, BASE)),
-            norm(first),
+            group_norm(first),
             nn.SiLU(),
         ]
         for previous, width in pairwise(channels):
-            parts += [nn.ConvTranspose2d(previous, width, 4, 2, 1), norm(width), nn.SiLU()]
+            parts += [nn.ConvTranspose2d(previous, width, 4, 2, 1), group_norm(width), nn.SiLU()]
         super().__init__(*parts, nn.Conv2d(channels[-1], image.channels, 3, 1, 1), nn.Tanh())
 
 
@@ -78,10 +75,69 @@ class Critic(nn.Module):
         self.match = nn.Embedding(categories, features)
         nn.init.normal_(self.match.weight, std=features**-0.5)
 
-    def forward(self, images: Tensor, categories: Tensor) -> Tensor:
+    def look(self, images: Tensor, categories: Tensor) -> Tensor:
+        """What is judged: the 4 x 4 grid (N, channels, 4, 4)."""
         grid = images
         for layer in self.layers:
             grid = leaky_relu(layer(grid), 0.2)
-        features = grid.flatten(1)
+        return grid
+
+    def forward(self, images: Tensor, categories: Tensor) -> Tensor:
+        features = self.look(images, categories).flatten(1)
         answer: Tensor = self.realism(features).squeeze(1) + (self.match(categories) * features).sum(dim=1)
         return answer
+
+
+def peer_deviation(features: Tensor, categories: Tensor) -> Tensor:
+    """How far each picture is from the others of its category in the batch: root mean squared distance a feature, (N,).
+
+    The minibatch standard deviation of Karras et al. (2018, section 3), within each category: the categories themselves differ so
+    much that the deviation over a whole batch hides one that has collapsed. A picture without another of its category is told 0.
+    """
+    others = (categories[:, None] == categories).to(features.dtype)
+    others = others - torch.eye(len(others), dtype=others.dtype, device=others.device)
+    count = others.sum(dim=1)
+    products = features @ features.T
+    lengths = products.diagonal()
+    distances = (lengths[:, None] + lengths - 2 * products).clamp_min(0) / features.shape[1]
+    deviation: Tensor = ((distances * others).sum(dim=1) / count.clamp_min(1) + 1e-6).sqrt() * (count > 0)
+    return deviation
+
+
+class ComparingCritic(Critic):
+    """A critic that sees beside each picture how much its category varies in the batch, so that a collapse shows at once.
+
+    Its convolutions begin as He et al. (2015) have it, which keeps the features' scale from level to level.
+    """
+
+    def __init__(self, image: ImageSpec, categories: int, width: int) -> None:
+        super().__init__(image, categories, width)
+        channels = self.match.embedding_dim // BASE**2
+        self.compare = nn.Conv2d(channels + 1, channels, 3, 1, 1)
+        for layer in (*self.layers, self.compare):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            nn.init.zeros_(layer.bias)
+
+    def look(self, images: Tensor, categories: Tensor) -> Tensor:
+        grid = super().look(images, categories)
+        deviation = peer_deviation(grid.flatten(1), categories)[:, None, None, None].expand(-1, 1, BASE, BASE)
+        return leaky_relu(self.compare(torch.cat((grid, deviation), dim=1)), 0.2)
+
+
+class ModulatedNorm(nn.Module):
+    """Batch normalisation whose gain and bias are linear in a condition (Brock et al. 2019, appendix B).
+
+    Seeing the batch keeps a small generator from drawing one picture for every latent; so does hearing the latent at every level.
+    """
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(channels, affine=False)
+        self.modulate = nn.Linear(features, 2 * channels)
+        nn.init.normal_(self.modulate.weight, std=0.5 * features**-0.5)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, grid: Tensor, condition: Tensor) -> Tensor:
+        gain, bias = self.modulate(condition)[:, :, None, None].chunk(2, dim=1)
+        modulated: Tensor = self.normalise(grid) * (1 + gain) + bias
+        return modulated

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, silu
 
 from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
 from packshot.models.base import Batch, ImageModel, ModelConfig, Optimizer, Phase, Terms, seeded_normal
-from packshot.models.blocks import Critic, Decoder, widths
+from packshot.models.blocks import BASE, ComparingCritic, ModulatedNorm, widths
 from packshot.records import ImageSpec, Record
 
 CHUNK = 64
@@ -45,9 +46,9 @@ class Config(ModelConfig):
     learning_rate: float = Field(1e-3, gt=0)
     final_share: float = Field(0.05, ge=0, le=1)
     """What the cosine leaves of the learning rate."""
-    penalty: float = Field(0.3, ge=0)
-    """Gamma of R1 and R2, on pixels in [-1, 1]. With a tenth of it the critic wins and every latent draws the same picture."""
-    penalty_every: int = Field(16, ge=1)
+    penalty: float = Field(1.0, ge=0)
+    """Gamma of R1 and R2, on pixels in [-1, 1]."""
+    penalty_every: int = Field(8, ge=1)
     translation: float = Field(0.5, ge=0, le=1)
     """How often a picture is shifted before the critic sees it."""
     half_life: float = Field(10_000, gt=0)
@@ -59,18 +60,28 @@ class Config(ModelConfig):
 
 
 class Generator(nn.Module):
-    """Latents and categories to pictures."""
+    """Latents and categories to pictures: transposed convolutions of stride 2 from 4 x 4 on.
+
+    Both are heard at every level (Brock et al. 2019, without the splitting): at the first alone the category, whose gradients all
+    agree, drowns the latent.
+    """
 
     def __init__(self, config: Config, image: ImageSpec, categories: int) -> None:
         super().__init__()
-        levels = widths(image, config.width, 4 * config.width)
+        channels = (*reversed(widths(image, config.width, 4 * config.width)), max(config.width // 2, 4))
+        features = 2 * config.latent
         self.category = nn.Embedding(categories, config.latent)
-        # Seeing the batch keeps a small generator from drawing one picture for every latent, which groups of channels did not.
-        self.draw = Decoder(image, (*reversed(levels), max(config.width // 2, 4)), 2 * config.latent, nn.BatchNorm2d)
+        self.begin = nn.Linear(features, channels[0] * BASE**2)
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(previous, width, 4, 2, 1) for previous, width in pairwise(channels))
+        self.norms = nn.ModuleList(ModulatedNorm(width, features) for width in channels)
+        self.end = nn.Conv2d(channels[-1], image.channels, 3, 1, 1)
 
     def forward(self, latents: Tensor, categories: Tensor) -> Tensor:
-        pictures: Tensor = self.draw(torch.cat((latents, self.category(categories)), dim=1))
-        return pictures
+        condition = torch.cat((latents, self.category(categories)), dim=1)
+        grid = silu(self.norms[0](self.begin(condition).unflatten(1, (-1, BASE, BASE)), condition))
+        for grow, norm in zip(self.grow, self.norms[1:], strict=True):
+            grid = silu(norm(grow(grid), condition))
+        return torch.tanh(self.end(grid))
 
 
 class GAN(ImageModel):
@@ -84,7 +95,7 @@ class GAN(ImageModel):
         self.config, self.image, self.categories = config, image, categories
         self.latent_size, self.encodes = config.latent, False
         self.generator = Generator(config, image, len(categories))
-        self.critic = Critic(image, len(categories), config.width)
+        self.critic = ComparingCritic(image, len(categories), config.width)
 
     def phases(self) -> tuple[Phase, ...]:
         config = self.config
