@@ -59,7 +59,7 @@ class Service:
         environment = {
             **{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
             "PACKSHOT_LIVE": str(self.shelf.live),
-            "PACKSHOT_HOSTS": "shop.example",
+            "PACKSHOT_HOSTS": "localhost:80, Shop.example:443",
             "BENTOML_HOME": str(self.shelf.root / "bentoml"),
             "SERVICE_PORT": str(self.port),
         }

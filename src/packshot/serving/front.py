@@ -57,7 +57,7 @@ class Front:
         metrics: Metrics,
     ) -> None:
         self._beneath, self._own, self._beneath_paths = beneath, own, frozenset(beneath_paths)
-        self._hosts, self._follower, self._metrics = frozenset(host.lower() for host in hosts), follower, metrics
+        self._hosts, self._follower, self._metrics = frozenset(_host(host) or host.lower() for host in hosts), follower, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
