@@ -385,6 +385,7 @@ def test_a_rollback_works_with_the_registry_gone(
 def test_a_rollback_without_a_predecessor_is_a_usage_error(shop: Shop) -> None:
     with pytest.raises(UsageError, match="nobody is champion"):
         rollback(shop.layout, by="bob", reason="worse")
+    assert not shop.layout.ledger.exists()
     release(shop, 1)
     with pytest.raises(UsageError, match="no champion before it"):
         rollback(shop.layout, by="bob", reason="worse")

@@ -21,10 +21,13 @@ def rollback(layout: Layout, *, by: str, reason: str) -> Live:
     """
     if not reason.strip():
         raise UsageError("a rollback says why", advice="add --reason 'what went wrong'")
+    nobody = UsageError("nobody is champion", where=str(layout.ledger), advice="packshot promote")
+    if not layout.ledger.is_file():  # opening it makes it
+        raise nobody
     ledger = Ledger(layout.ledger)
     head, previous = ledger.head(), ledger.previous()
     if head is None or head.champion is None:
-        raise UsageError("nobody is champion", where=str(layout.ledger), advice="packshot promote")
+        raise nobody
     shown = read_live(layout.live)
     if head.act == "rollback" and (shown is None or shown.epoch < head.epoch):
         return _finish(layout, head)
