@@ -125,10 +125,7 @@ class ComparingCritic(Critic):
 
 
 class ModulatedNorm(nn.Module):
-    """Batch normalisation whose gain and bias are linear in a condition (Brock et al. 2019, appendix B).
-
-    Seeing the batch keeps a small generator from drawing one picture for every latent; so does hearing the latent at every level.
-    """
+    """Batch normalisation whose gain and bias are linear in a condition (Brock et al. 2019, appendix B)."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()

@@ -62,8 +62,8 @@ class Config(ModelConfig):
 class Generator(nn.Module):
     """Latents and categories to pictures: transposed convolutions of stride 2 from 4 x 4 on.
 
-    Both are heard at every level (Brock et al. 2019, without the splitting): at the first alone the category, whose gradients all
-    agree, drowns the latent.
+    Both are heard at every level (Brock et al. 2019, without the splitting): pictures of a category then differ more than where
+    the first level alone hears them.
     """
 
     def __init__(self, config: Config, image: ImageSpec, categories: int) -> None:
