@@ -66,7 +66,7 @@ def demo(params: Params, layout: Layout, *, by: str, on_line: Callable[[str], No
     sheet = layout.var / "demo" / "pictures.png"
     labels = [label for name in categories for label in (name, *[""] * (PICTURES_EACH - 1))]
     pictures = np.concatenate(drawn)
-    write_bytes(sheet, encode_png(contact_sheet(pictures, columns=PICTURES_EACH, labels=labels, scale=2)))
+    write_bytes(sheet, encode_png(contact_sheet(pictures, columns=2 * PICTURES_EACH, labels=labels, scale=2)))
     return Tour(
         sheet=str(sheet),
         report=str(layout.stage("gate") / "report.html"),
