@@ -49,7 +49,7 @@ class FlowPrior(Record):
     """How often the category is forgotten in training, which makes guidance possible."""
     steps: int = Field(25, ge=1, le=1000)
     """Of Euler, for each picture drawn."""
-    guidance: float = Field(2.0, ge=0, le=10)
+    guidance: float = Field(1.5, ge=0, le=10)
 
 
 class GaussianPrior(Record):
