@@ -16,8 +16,9 @@ def rollback(layout: Layout, *, by: str, reason: str) -> Live:
 
     It gets an epoch of its own. A second rollback goes further back, never to what was just found bad; but one that was killed
     before live.json was written is finished by the next. What was rolled back needs a person's approval before it is promoted
-    again. Raises UsageError where there is nothing to go back to, PromotionLost
-    where somebody promoted in between, MissingArtifact or IntegrityError where the store does not have the weights.
+    again. The same weights under another version are not gone back to: they would draw the same. Raises UsageError where there is
+    nothing to go back to, PromotionLost where somebody promoted in between, MissingArtifact or IntegrityError where the store does
+    not have the weights.
     """
     if not reason.strip():
         raise UsageError("a rollback says why", advice="add --reason 'what went wrong'")
@@ -33,7 +34,7 @@ def rollback(layout: Layout, *, by: str, reason: str) -> Live:
         return _finish(layout, head)
     if previous is None:
         raise UsageError(
-            f"version {head.champion.version} has no champion before it to go back to",
+            f"no champion with other weights stood before version {head.champion.version}",
             where=str(layout.ledger),
             advice="promote another version",
         )
