@@ -387,7 +387,7 @@ def test_a_rollback_without_a_predecessor_is_a_usage_error(shop: Shop) -> None:
         rollback(shop.layout, by="bob", reason="worse")
     assert not shop.layout.ledger.exists()
     release(shop, 1)
-    with pytest.raises(UsageError, match="no champion before it"):
+    with pytest.raises(UsageError, match="no champion with other weights"):
         rollback(shop.layout, by="bob", reason="worse")
     with pytest.raises(UsageError, match="says why"):
         rollback(shop.layout, by="bob", reason=" ")

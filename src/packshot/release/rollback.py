@@ -16,9 +16,9 @@ def rollback(layout: Layout, *, by: str, reason: str) -> Live:
 
     It gets an epoch of its own. A second rollback goes further back, never to what was just found bad; but one that was killed
     before live.json was written is finished by the next. What was rolled back needs a person's approval before it is promoted
-    again. The same weights under another version are not gone back to: they would draw the same. Raises UsageError where there is
-    nothing to go back to, PromotionLost where somebody promoted in between, MissingArtifact or IntegrityError where the store does
-    not have the weights.
+    again. The same weights under another version are not gone back to: they would draw the same.
+    Raises UsageError where there is nothing to go back to, PromotionLost where somebody promoted in between, MissingArtifact or
+    IntegrityError where the store does not have the weights.
     """
     if not reason.strip():
         raise UsageError("a rollback says why", advice="add --reason 'what went wrong'")
