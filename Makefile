@@ -61,5 +61,7 @@ up: setup  ## MLflow, Prefect, a worker and the service together, on 127.0.0.1
 	@honcho run python -m packshot.ports MLFLOW_PORT PREFECT_PORT SERVICE_PORT
 	@exec honcho start
 
-clean:  ## Remove what the stages and the servers made; photos, params and Git stay
-	rm -rf var data/ingest data/validate data/prepare data/train data/evaluate data/gate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove what stages and servers made, the promotion ledger too; photos, params and Git stay
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find data -mindepth 2 -type f ! -name .gitignore ! -path 'data/catalog/*' -delete
+	find data -mindepth 2 -type d -empty ! -path 'data/catalog*' -delete
