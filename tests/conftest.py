@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from packshot.adapters.tracking import Tracking
+from packshot.layout import Layout
+
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "BENTOML_DO_NOT_TRACK": "true",
@@ -92,3 +95,13 @@ def make_project(root: Path) -> Project:
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "Begin")
     return project
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking database, made once: making one takes seconds."""
+    layout = Layout(tmp_path_factory.mktemp("mlflow"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        Tracking.open(layout).connect()
+    return layout.mlflow_database

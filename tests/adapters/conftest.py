@@ -15,9 +15,9 @@ import pytest
 
 from packshot.adapters.tracking import _ping
 from packshot.errors import Unavailable
-from tests.release.conftest import database, make_shop, repository, shop
+from tests.release.conftest import make_shop, repository, shop
 
-__all__ = ["database", "make_shop", "repository", "shop"]
+__all__ = ["make_shop", "repository", "shop"]
 
 
 def free_port() -> int:

@@ -16,7 +16,6 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFi
 from prefect.client.schemas.objects import State
 
 from flows.release import ACTS, release
-from packshot.adapters.tracking import Tracking
 from packshot.layout import Layout
 from packshot.params import load_params
 from packshot.records import Live
@@ -27,15 +26,6 @@ from tests.flows.conftest import Shop, await_that
 from tests.release.conftest import Shop as Trained
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = Layout(tmp_path_factory.mktemp("mlflow"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        Tracking.open(layout).connect()
-    return layout.mlflow_database
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from packshot.adapters.tracking import Tracking
 from packshot.evaluation.review import ReleaseParams
 from packshot.images.sheet import encode_png
 from packshot.images.split import PrepareParams
@@ -131,16 +130,6 @@ class Shop:
         verdict.write(folder / "verdict.json")
         write_bytes(folder / "report.html", f"<p>{reason}</p>".encode())
         return verdict
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tracking database, made once: making one takes seconds."""
-    layout = Layout(tmp_path_factory.mktemp("mlflow"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        Tracking.open(layout).connect()
-    return layout.mlflow_database
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,6 @@ class Decision(Record):
     approvals: int
     """How many different people must approve first; 0 where the policy alone suffices."""
     reason: str
-    comparison: Comparison
 
 
 def read_photo_scores(path: Path, checkpoint: str, evidence: Digest) -> PhotoScores:
@@ -132,7 +131,7 @@ def review_policy(
     candidate = verdict.candidate
 
     def refuse(reason: str) -> Decision:
-        return Decision(allowed=False, approvals=0, reason=reason, comparison=comparison)
+        return Decision(allowed=False, approvals=0, reason=reason)
 
     if not verdict.passed or candidate is None:
         return refuse(f"the gate did not pass it: {verdict.reason}")
@@ -145,9 +144,9 @@ def review_policy(
     if comparison.state == "inferior":
         return refuse(comparison.reason)
     if params.review == "auto" and comparison.state in {"first", "same", "superior", "not_inferior"}:
-        return Decision(allowed=True, approvals=0, reason=comparison.reason, comparison=comparison)
+        return Decision(allowed=True, approvals=0, reason=comparison.reason)
     asked = f"{params.approvals} {'person' if params.approvals == 1 else 'people'} must approve"
-    return Decision(allowed=True, approvals=params.approvals, reason=f"{asked}: {comparison.reason}", comparison=comparison)
+    return Decision(allowed=True, approvals=params.approvals, reason=f"{asked}: {comparison.reason}")
 
 
 def _state(
