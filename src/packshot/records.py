@@ -145,19 +145,50 @@ class BadPhoto(Record):
     category: str
     reason: str
     detail: str
+    sha256: str = ""
+    """Of the file's bytes, where they were read."""
+
+
+AttributeKind = Literal["label", "number", "text", "date", "flag"]
+"""label: one of a finite set of words · number: a float · text: free, a caption · date: YYYY-MM-DD · flag: true or false."""
+
+AttributeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+
+
+class Attribute(Record):
+    """One typed column that a shop's photos have beside their category."""
+
+    name: AttributeName
+    kind: AttributeKind
+
+
+class Shard(Record):
+    """One file of a sharded table: the rows whose sha256 begins with the bits of `prefix`."""
+
+    name: str
+    """The file's name: it carries a part of the digest, so that no shard is ever overwritten by another."""
+    prefix: str = Field(pattern=r"^[01]*$")
+    rows: int = Field(gt=0)
+    size: int = Field(gt=0)
+    """Bytes of the file."""
+    sha256: Digest
+    """Of the file."""
 
 
 class Catalog(Record):
-    """What ingest brought in. The photos themselves stand in manifest.parquet and photos-*.parquet beside it."""
+    """What ingest brought in. The photos stand in photos-*.parquet beside it, manifest.parquet tells of each, copies.parquet of pairs."""
 
     source: str
     photos: int = Field(ge=0)
     side: int = Field(gt=0)
+    recipe: Digest
+    """Of all that decides what a file's bytes become: side, background, the decoder's own version. Under another, nothing is reused."""
+    attributes: tuple[Attribute, ...] = ()
     counts: tuple[CategoryCount, ...]
     quarantined: tuple[BadPhoto, ...]
-    shards: tuple[str, ...]
+    shards: tuple[Shard, ...]
     digest: Digest
-    """Of the photos' pixels, names and categories: the same photos give the same digest."""
+    """Of the photos' pixels, names, categories, rights and attributes: the same photos give the same digest."""
 
 
 class Expectation(Record):
@@ -188,11 +219,26 @@ class SplitCount(Record):
     counts: tuple[CategoryCount, ...]
 
 
+class Condition(Record):
+    """An attribute that models are conditioned on, beside the category."""
+
+    name: AttributeName
+    kind: Literal["label", "number"]
+    values: tuple[str, ...] = ()
+    """Of a label: its words in the training photos, sorted; a photo may have none of them (not known)."""
+    mean: float = 0.0
+    deviation: float = 1.0
+    """Of a number: over the training photos that have one."""
+
+
 class Dataset(Record):
     """What prepare packed: <split>-pixels.npy (uint8, (N, C, H, W)), and <split>-index.parquet beside it."""
 
     image: ImageSpec
     categories: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    left_out: int = Field(0, ge=0)
+    """Photos that no split could take without a leak or without moving an older photo."""
     splits: tuple[SplitCount, ...]
     catalog: Digest
     digest: Digest

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from packshot.images.colour import HexColour
-from packshot.records import Record
+from packshot.records import AttributeKind, AttributeName, Record
 from packshot.sources.folder import Folder
 from packshot.sources.synthetic import Synthetic
 
@@ -23,3 +23,7 @@ class IngestParams(Record):
     """Photos are kept at this many pixels for the longer side, at most; smaller ones are never enlarged."""
     background: HexColour = "#ffffff"
     """What shows through transparent pixels."""
+    duplicate_radius: int = Field(ge=0, le=16)
+    """Bits of 64 by which the hashes of near-duplicates may differ (images.fingerprint)."""
+    attributes: dict[AttributeName, AttributeKind] = Field(default_factory=dict)
+    """The typed columns that are taken over from the source, by name."""

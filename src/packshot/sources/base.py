@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from packshot.images.decode import read_file
 
 from packshot.records import BadPhoto, Record
 
@@ -19,6 +22,71 @@ Drawing = Callable[[], Pixels]
 """Draws one picture, whenever and in whichever process it is called: a module's function, or a functools.partial of one."""
 
 
+Value = str | float | bool | date
+"""What an attribute is, as a source offers it; tables of text offer text, and `sources.attributes` gives it its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells an untouched file without reading it."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+class Encoded(ABC):
+    """Where the encoded bytes of one photo are; small, and sent to whichever process reads them."""
+
+    @property
+    @abstractmethod
+    def suffix(self) -> str:
+        """The ending that the name has, '.jpg', any case; it must say what the bytes are."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The bytes. Raises PictureError."""
+
+    def stamp(self) -> Stamp | None:
+        """What the file system says of the file; None where there is no file of its own."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class File(Encoded):
+    """A regular file."""
+
+    path: Path
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix
+
+    def read(self) -> bytes:
+        return read_file(self.path)
+
+    def stamp(self) -> Stamp | None:
+        try:
+            facts = self.path.lstat()
+        except OSError:
+            return None
+        return Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Whether a photo may be used. Where nothing is said, nothing is known."""
+
+    licence: str | None = None
+    source: str | None = None
+    """Who made it or where it came from."""
+    consent: bool | None = None
+    """Whether the people in it agreed."""
+    expiry: date | None = None
+    """The last day on which it may be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
     """One photo that a source offers. It is read by whoever ingests it, in a process of its own, so listing costs nothing."""
@@ -26,13 +94,16 @@ class Photo:
     name: str
     """Unique in the catalogue and stable from day to day: the path below the catalogue's folder, with '/' between its parts."""
     category: str
-    content: Path | Drawing
-    """A file of encoded bytes, or what draws the pixels."""
+    content: Encoded | Drawing
+    """Where the encoded bytes are, or what draws the pixels."""
     sku: str = ""
     """The product that the photo shows, where the source knows; photos of one product never stand in two splits."""
-    colour: str | None = None
-    pattern: str | None = None
-    caption: str | None = None
+    rights: Rights = Rights()
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    generation: int = 0
+    """When the photo came, where the source keeps a history: 1 for the first delivery, 2 for the next ..."""
+    sha256: str = ""
+    """Of the bytes, where the source knows it without reading them."""
 
 
 class Source(Record, ABC):
