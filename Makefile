@@ -1,6 +1,6 @@
 # The verbs. CI runs the same ones and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check serve up clean
+.PHONY: help setup demo test check bench serve up clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,6 +53,9 @@ check: setup  ## ruff, mypy --strict, import contracts
 	@ruff format --check .
 	@mypy
 	@lint-imports
+
+bench: setup  ## The speed of each room, as ratios of one run, written to benchmarks/
+	@for program in benchmarks/*.py; do echo "== $$program"; OMP_NUM_THREADS=1 python $$program || exit 1; done
 
 serve: setup  ## The service with the champion
 	@exec python -m services.generator
