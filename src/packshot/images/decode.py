@@ -9,7 +9,9 @@ UNREADABLE (the system refuses to read it).
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
+import json
 import os
 import re
 import stat
@@ -25,10 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from packshot.images.colour import Colour, flatten, orient
+from packshot.images.colour import Colour, HexColour, flatten, orient, parse_colour
 
 Pixels = NDArray[np.uint8]
 Format = Literal["JPEG", "PNG", "WEBP"]
+
+VERSION = "2"
+"""Of what this module makes of a file's bytes. It changes when any accepted photo's pixels or any refusal does, and by nothing else."""
 
 MAX_PIXELS = 16_800_000
 MAX_SIDE = 8192
@@ -59,6 +64,26 @@ class PictureError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a photo's stored pixels depend on besides its bytes."""
+
+    side: int
+    """Both sides are scaled down until they are at most this."""
+    background: HexColour
+    """What transparency is laid over."""
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the recipe and of the decoder's VERSION: photos stored under the same one need no decoding again."""
+        return hashlib.sha256(json.dumps([VERSION, self.side, self.background]).encode()).hexdigest()
+
+    @property
+    def colour(self) -> Colour:
+        """The background as red, green and blue."""
+        return parse_colour(self.background)
 
 
 @dataclass(frozen=True, slots=True)
