@@ -88,6 +88,11 @@ class Layout:
         return self.var / "train"
 
     @property
+    def profiles(self) -> Path:
+        """What the catalogues of champions were like, each named by its digest (sources.drift.Profile)."""
+        return self.var / "profiles"
+
+    @property
     def cache(self) -> Path:
         """What can be computed again: trained feature extractors, statistics of the real side."""
         return self.var / "cache"
