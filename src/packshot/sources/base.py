@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packshot.images.decode import read_file
-
 from packshot.records import BadPhoto, Record
 
 Pixels = NDArray[np.uint8]
@@ -20,7 +19,6 @@ Pixels = NDArray[np.uint8]
 
 Drawing = Callable[[], Pixels]
 """Draws one picture, whenever and in whichever process it is called: a module's function, or a functools.partial of one."""
-
 
 Value = str | float | bool | date
 """What an attribute is, as a source offers it; tables of text offer text, and `sources.attributes` gives it its type."""

@@ -15,7 +15,7 @@ from pydantic import Field
 from packshot.errors import DataRejected, UsageError
 from packshot.images.decode import SUFFIXES
 from packshot.records import BadPhoto
-from packshot.sources.base import Photo, Source
+from packshot.sources.base import File, Photo, Source
 
 LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx"}
 """What Windows and macOS leave in folders."""
@@ -133,7 +133,7 @@ def _tree(folder: Path, below: str, category: str) -> Iterator[Photo | BadPhoto]
         elif fault := _fault(entry):
             yield _bad(name, category, *fault)
         elif suffix in SUFFIXES:
-            yield Photo(name=unicodedata.normalize("NFC", name), category=category, content=Path(entry.path))
+            yield Photo(name=unicodedata.normalize("NFC", name), category=category, content=File(Path(entry.path)))
         elif suffix in REFUSED_SUFFIXES:
             yield _bad(name, category, "FORMAT", f"'{suffix}' is not taken; JPEG, PNG and WebP are")
         else:

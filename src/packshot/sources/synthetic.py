@@ -48,9 +48,7 @@ class Synthetic(Source):
                 category=product.category,
                 content=partial(draw, self.seed, index, self.size),
                 sku=sku_of(index),
-                colour=product.colour,
-                pattern=product.pattern,
-                caption=product.caption,
+                attributes={"colour": product.colour, "pattern": product.pattern, "caption": product.caption},
             )
 
 
