@@ -231,8 +231,17 @@ class Condition(Record):
     """Of a number: over the training photos that have one."""
 
 
+class StoredFile(Record):
+    """A file beside the record that names it. Its own name carries a part of its digest, so that no version overwrites another."""
+
+    name: str
+    size: int = Field(gt=0)
+    """Bytes."""
+    sha256: Digest
+
+
 class Dataset(Record):
-    """What prepare packed: <split>-pixels.npy (uint8, (N, C, H, W)), and <split>-index.parquet beside it."""
+    """What prepare packed: <split>-pixels-*.npy (uint8, (N, C, H, W)), and <split>-index-*.parquet beside it."""
 
     image: ImageSpec
     categories: tuple[str, ...]
@@ -240,9 +249,13 @@ class Dataset(Record):
     left_out: int = Field(0, ge=0)
     """Photos that no split could take without a leak or without moving an older photo."""
     splits: tuple[SplitCount, ...]
+    files: tuple[StoredFile, ...] = ()
+    """All that was packed; nothing else in the folder belongs to it."""
+    recipe: str = ""
+    """Of all that decides what a stored photo is packed to. Under another, nothing is reused."""
     catalog: Digest
     digest: Digest
-    """Of the pixels, the categories and the splits."""
+    """Of the pixels, the categories, the conditions and the splits."""
 
 
 # --- train, evaluate, gate ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -42,6 +42,12 @@ class Split:
     """(N,)."""
     ids: tuple[str, ...]
     groups: tuple[str, ...]
+    conditions: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    """(N, D), as images.conditions encodes them; (N, 0) where there are none."""
+
+    def __post_init__(self) -> None:
+        if not self.conditions.size:
+            object.__setattr__(self, "conditions", np.zeros((len(self.ids), 0), dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -14,7 +14,7 @@ from packshot.images.colour import HexColour
 from packshot.images.fingerprint import Fingerprint, Fingerprints, group, near_duplicates
 from packshot.images.manifest import Row
 from packshot.images.shards import SPLITS, SplitName
-from packshot.records import ImageSpec, Record
+from packshot.records import AttributeName, ImageSpec, Record
 
 
 class PrepareParams(Record):
@@ -24,12 +24,12 @@ class PrepareParams(Record):
     """The shape that every model of the run draws."""
     val_share: float = Field(gt=0.0, lt=0.5)
     test_share: float = Field(gt=0.0, lt=0.5)
-    duplicate_radius: int = Field(ge=0, le=16)
-    """Bits of 64 by which the hashes of near-duplicates may differ (images.fingerprint)."""
     min_photos: int = Field(ge=1)
     """Photos that each category needs in each split."""
     background: HexColour = "#ffffff"
     """What stands beside a photo that is not square."""
+    conditions: tuple[AttributeName, ...] = ()
+    """Attributes, labels or numbers of `ingest.attributes`, on which models are conditioned beside the category."""
     salt: str = ""
     """Another text draws another split. Not the run's seed: a new seed must not change what is held out."""
 
