@@ -7,7 +7,8 @@ from html import escape
 
 from packshot.evaluation.ladder import CLIMBING, RUNGS
 from packshot.evaluation.metrics import METRICS
-from packshot.evaluation.page import draw_interval, figure, number, page, span, state, table
+from packshot.evaluation.page import draw_interval, number, span
+from packshot.pages import draw_verdict, figure, page, state, table
 from packshot.records import Checkpoint, Estimate, EvaluationReport, Finding, Judgement, Scorecard, Verdict
 
 CAPTIONS: Mapping[str, str] = {
@@ -40,10 +41,8 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     word, tone = ("passed", "pass") if verdict.passed else ("not passed", "reject")
     if not verdict.passed and _only_open(verdict.judgements):
         word, tone = "inconclusive: not passed", "inconclusive"
-    yield '<p class="soft small">packshot · gate report</p>'
     title = f"{verdict.candidate.name} goes on" if verdict.candidate else "No model goes on"
-    yield f'<section class="verdict {tone}"><div class="word">{word}</div><h1>{escape(title)}</h1>'
-    yield f"<p>{escape(verdict.reason)}</p></section>"
+    yield draw_verdict("packshot · gate report", word, tone, title, verdict.reason)
 
 
 def _only_open(judgements: Sequence[Judgement]) -> bool:
