@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -198,9 +199,29 @@ class Expectation(Record):
     column: str = ""
     severity: Literal["critical", "warning"]
     passed: bool
+    applicable: bool = True
+    """False where there was nothing to hold the data against (no champion yet): neither kept nor broken."""
     observed: str
     expected: str
+    unexpected: int = Field(0, ge=0)
+    """How many rows break it."""
     offenders: tuple[str, ...] = ()
+    """The first of them by name."""
+
+    @property
+    def broken(self) -> bool:
+        return self.applicable and not self.passed
+
+
+class Suspicion(Record):
+    """A photo whose picture looks more like another category's: a guess for a person to look at."""
+
+    path: str
+    category: str
+    likely: str
+    """The category that it looks like."""
+    confidence: float = Field(ge=0.0, le=1.0)
+    """The probability of `likely`, by a model that has not seen the photo."""
 
 
 class ValidationReport(Record):
@@ -210,6 +231,16 @@ class ValidationReport(Record):
     photos: int
     expectations: tuple[Expectation, ...]
     quarantined: tuple[BadPhoto, ...]
+    suspicions: tuple[Suspicion, ...] = ()
+    """Likeliest first; nothing is done to them."""
+    suspected: int = Field(0, ge=0)
+    """How many photos are suspected in all."""
+    judged_on: date | None = None
+    """The day (UTC) against which expiry was judged; None where no photo's rights expire."""
+    valid_until: date | None = None
+    """The last day on which every photo may be used."""
+    champion: str = ""
+    """The digest of the catalogue that drift was judged against; empty where there was none, or it is the same."""
     catalog: Digest
 
 
