@@ -1,0 +1,280 @@
+"""Processes that may die without harm: each works through one chunk after another, within bounds of memory and of time.
+
+Reason codes: CRASHED (the process died over it) · TIMEOUT (it needed more time than there is) · BUDGET (more memory).
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import c_int64
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from packshot.errors import PackshotError
+
+COMPUTING_SECONDS = 4
+"""CPU time for one item: what a hostile file may cost at most, however busy the machine is."""
+WAITING_SECONDS = 60
+"""Wall time for one item: against what blocks and computes nothing."""
+MEMORY_BYTES = 1536 * 1024 * 1024
+"""Address space that a process may have beyond what it had at its start."""
+IDLE_SECONDS = 60
+"""A process that nobody has asked for anything for so long ends itself."""
+
+_NOWHERE = -1
+_OUT_OF_MEMORY = 75
+_STARTS = 3
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+_starting = threading.Lock()
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a process ended: over which item of its chunk (-1: none), and with which exit code (negative: a signal)."""
+
+    place: int
+    code: int | None
+
+    @property
+    def reason(self) -> str:
+        if self.code in {-signal.SIGPROF, -signal.SIGALRM}:
+            return "TIMEOUT"
+        return "BUDGET" if self.code == _OUT_OF_MEMORY else "CRASHED"
+
+    @property
+    def detail(self) -> str:
+        if self.code == -signal.SIGPROF:
+            return f"not done after {COMPUTING_SECONDS} s of computing"
+        if self.code == -signal.SIGALRM:
+            return f"not done after {WAITING_SECONDS} s"
+        if self.code == _OUT_OF_MEMORY:
+            return f"it needs more than {MEMORY_BYTES // 1024**2:,} MB of memory"
+        if self.code is not None and self.code < 0:
+            names = (known.name for known in signal.Signals if known == -(self.code or 0))
+            return f"the process that decoded it died of {next(names, f'signal {-self.code}')}"
+        return f"the process that decoded it ended with status {self.code}"
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the next process would end over the same item in the same way: computing time is the same on a busy machine."""
+        return self.code == -signal.SIGPROF
+
+
+class Crew(Generic[Item, Outcome]):
+    """As many processes as there are threads that call `take`, each forked from a clean server and replaced when it dies.
+
+    `work` runs in the processes, on one thread. `refuse` says, here, what an item becomes over which one died.
+    """
+
+    def __init__(
+        self, work: Callable[[Item], Outcome], refuse: Callable[[Item, Death], Outcome], *, preload: Sequence[str]
+    ) -> None:
+        self._work, self._refuse, self._preload = work, refuse, list(preload)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker[Item, Outcome]] = []
+        self._busy: set[_Worker[Item, Outcome]] = set()
+        self._closed = False
+
+    def take(self, items: Sequence[Item]) -> list[Outcome]:
+        """What each item becomes, in order; an item is refused when a process of its own, too, dies over it.
+
+        Raises PackshotError where no process can even begin, or the crew was closed meanwhile.
+        """
+        if not items:
+            return []
+        found = self._run(items)
+        if not isinstance(found, Death):
+            return found
+        at = found.place
+        return [*self.take(items[:at]), self._suspect(items[at], found), *self.take(items[at + 1 :])]
+
+    def close(self) -> None:
+        """End every process at once, whatever it is at."""
+        with self._lock:
+            self._closed = True
+            workers = [*self._idle, *self._busy]
+            self._idle.clear()
+        for worker in workers:
+            worker.kill()
+
+    def _suspect(self, item: Item, death: Death) -> Outcome:
+        """Try an item again in a fresh process: the first one may have been killed for another's sake."""
+        if not death.is_certain:
+            again = self._run([item])
+            if not isinstance(again, Death):
+                log.info("a process died (%s) and was replaced; no photo was lost", death.detail)
+                return again[0]
+            death = again
+        return self._refuse(item, death)
+
+    def _run(self, items: Sequence[Item]) -> list[Outcome] | Death:
+        for _ in range(_STARTS):
+            worker = self._hire()
+            found = worker.take(items)
+            with self._lock:
+                self._busy.discard(worker)
+                if self._closed:
+                    worker.kill()
+                    raise PackshotError("the crew was sent home while it worked")
+                if not isinstance(found, Death):
+                    self._idle.append(worker)
+            if not isinstance(found, Death) or found.place != _NOWHERE:
+                return found
+        raise PackshotError("worker processes do not start", advice="start packshot from a file or its command")
+
+    def _hire(self) -> _Worker[Item, Outcome]:
+        """An idle process, or a new one. A process that waited too long has ended itself."""
+        while True:
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+                if worker is not None:
+                    self._busy.add(worker)
+            if worker is None:
+                worker = _Worker(self._work, self._preload)
+                with self._lock:
+                    self._busy.add(worker)
+                    if self._closed:
+                        worker.kill()
+                return worker
+            if worker.is_alive():
+                return worker
+            worker.end()
+            with self._lock:
+                self._busy.discard(worker)
+
+
+class _Worker(Generic[Item, Outcome]):
+    """One process, and the socket to it."""
+
+    def __init__(self, work: Callable[[Item], Outcome], preload: list[str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        self._place = context.RawValue(c_int64, _NOWHERE)
+        with _starting, _one_thread(), _no_daemon():
+            context.set_forkserver_preload(preload)
+            self._socket, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(work, theirs, self._place), daemon=True)
+            self._process.start()
+            theirs.close()
+
+    def take(self, items: Sequence[Item]) -> list[Outcome] | Death:
+        """What the items become, or how the process died over them."""
+        try:
+            self._socket.send(items)
+            return cast(list[Outcome], self._socket.recv())
+        except (EOFError, OSError):
+            return self.end()
+
+    def is_alive(self) -> bool:
+        with _starting:
+            return self._process.is_alive()
+
+    def kill(self) -> None:
+        with _starting:
+            self._process.kill()
+
+    def end(self) -> Death:
+        """Wait for a process that has hung up."""
+        with _starting:
+            self._process.join(10)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            code = self._process.exitcode
+        self._socket.close()
+        return Death(self._place.value, code)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Start the server of clean forks, where it does not run, such that libraries make no threads in it."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        forkserver.ensure_running()
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _no_daemon() -> Iterator[None]:
+    """Let a daemonic process (a Dask worker) have children: multiprocessing forbids it since most outlive it, and ours do not."""
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    daemonic = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemonic is not None:
+            config["daemon"] = daemonic
+
+
+# --- in the process ---------------------------------------------------------------------------------------------------------
+
+
+def _serve(work: Callable[[Item], Outcome], socket: Connection, place: c_int64) -> None:
+    """Answer each chunk of items with what they became, until nobody asks any more."""
+    _begin()
+    try:
+        while socket.poll(IDLE_SECONDS):
+            outcomes: list[Outcome] = []
+            for at, item in enumerate(socket.recv()):
+                place.value = at
+                _allow(COMPUTING_SECONDS, WAITING_SECONDS)
+                outcomes.append(work(item))
+            _allow(0, 0)
+            place.value = _NOWHERE
+            socket.send(outcomes)
+    except MemoryError:
+        os._exit(_OUT_OF_MEMORY)
+    except (EOFError, ConnectionError):
+        os._exit(0)
+
+
+def _allow(computing: int, waiting: int) -> None:
+    """Seconds until the kernel ends this process, from now; 0: never."""
+    signal.setitimer(signal.ITIMER_PROF, computing)
+    signal.setitimer(signal.ITIMER_REAL, waiting)
+
+
+def _begin() -> None:
+    """One thread, bounds, no core dumps; Ctrl-C is the parent's to answer, and no process outlives a parent that was killed."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ending in (signal.SIGPROF, signal.SIGALRM, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if (statm := Path("/proc/self/statm")).is_file():
+        size = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY_BYTES
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
