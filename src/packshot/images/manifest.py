@@ -1,18 +1,158 @@
-"""The manifest: one row an accepted photo, in Parquet with a declared schema; and the shards that hold the photos themselves."""
+"""The manifest, one row an accepted photo, and the pairs of copies among them: Parquet tables with declared schemas."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from packshot.errors import IntegrityError
-from packshot.records import require_artifact, write_bytes
+from packshot.images.fingerprint import LAYOUT_SIDE
+from packshot.images.measure import SHAPE_BYTES, Measures
+from packshot.records import Attribute, AttributeKind, file_draft, require_artifact
 
+_MEASURES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+
+_ATTRIBUTES: dict[AttributeKind, pa.DataType] = {
+    "label": pa.string(),
+    "text": pa.string(),
+    "number": pa.float64(),
+    "date": pa.date32(),
+    "flag": pa.bool_(),
+}
+
+SEEN = pa.schema(
+    [
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("pixels", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("file_bytes", pa.int64(), nullable=False),
+        pa.field("stored_bytes", pa.int64(), nullable=False),
+        pa.field("phash", pa.uint64(), nullable=False),
+        pa.field("phash_mirrored", pa.uint64(), nullable=False),
+        pa.field("layout", pa.binary(3 * LAYOUT_SIDE**2), nullable=False),
+        pa.field("shape", pa.binary(SHAPE_BYTES), nullable=False),
+        *(pa.field(one.name, _MEASURES[str(one.type)], nullable=False) for one in fields(Measures)),
+    ]
+)
+"""What the bytes of a photo alone decide. `sha256` is the file's (a drawing's pixels'), `pixels` the digest of the pixels as they
+are stored, in PNG of `stored_bytes`; width and height are the upright original's."""
+
+OFFERED = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("sku", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),
+        pa.field("licence", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("consent", pa.bool_()),
+        pa.field("expiry", pa.date32()),
+    ]
+)
+"""What the source says of a photo, besides its attributes."""
+
+PLACE = pa.schema([pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int32(), nullable=False)])
+"""Where a photo is stored: the shard beside the manifest, and its row there."""
+
+COPIES = pa.schema([pa.field("a", pa.string(), nullable=False), pa.field("b", pa.string(), nullable=False)])
+"""Photos (sha256) that show one picture: a < b, each pair once, sorted."""
+
+CORE_COLUMNS = (*SEEN.names, *OFFERED.names, *PLACE.names)
+"""Names that no attribute may have."""
+
+_FIRST = ("sha256", "pixels", *OFFERED.names[:4])
+_RADIUS = b"packshot.radius"
+_GROUP_ROWS = 16_384
+
+
+def manifest_schema(attributes: Sequence[Attribute]) -> pa.Schema:
+    """The columns of the manifest of a catalogue with these attributes. Its rows are sorted by sha256.
+
+    Raises ValueError where an attribute has the name of a column that is always there.
+    """
+    if taken := [one.name for one in attributes if one.name in CORE_COLUMNS]:
+        raise ValueError(f"attributes cannot be named {', '.join(taken)}: the manifest has columns of these names")
+    core = {one.name: one for schema in (SEEN, OFFERED, PLACE) for one in schema}
+    seen = [core[name] for name in SEEN.names if name not in _FIRST]
+    rights = [core[name] for name in OFFERED.names[4:]]
+    return pa.schema([*(core[name] for name in _FIRST), *seen, *rights, *attribute_fields(attributes), *PLACE])
+
+
+def attribute_fields(attributes: Sequence[Attribute]) -> list[pa.Field]:
+    """One column an attribute; null where it is not known."""
+    return [pa.field(one.name, _ATTRIBUTES[one.kind]) for one in attributes]
+
+
+def write_manifest(path: Path, table: pa.Table, attributes: Sequence[Attribute]) -> None:
+    """Write the manifest, all or nothing: equal rows give equal bytes. Raises OutOfResources on a full disk."""
+    _write(path, table.select(manifest_schema(attributes).names).cast(manifest_schema(attributes)))
+
+
+def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The manifest, or some columns of it, in its order.
+
+    Raises MissingArtifact where there is none, IntegrityError where it is none, lacks a column or its bytes have changed.
+    """
+    table = _read(path, columns)
+    wanted = {one.name: one.type for one in manifest_schema(())}
+    missing = [name for name in (columns or wanted) if name not in table.column_names]
+    other = [name for name in table.column_names if name in wanted and table.schema.field(name).type != wanted[name]]
+    if missing or other:
+        raise _broken(path, f"its columns are others: {', '.join([*missing, *other])}")
+    return table
+
+
+def write_copies(path: Path, pairs: pa.Table, radius: int) -> None:
+    """Write the pairs of copies, all or nothing, and by how many bits of their hashes they were found."""
+    _write(path, pairs.cast(COPIES).replace_schema_metadata({_RADIUS: str(radius).encode()}))
+
+
+def read_copies(path: Path) -> pa.Table:
+    """The pairs of copies: columns a and b. Raises as `read_manifest` does."""
+    table = _read(path, None)
+    if not table.schema.equals(COPIES):
+        raise _broken(path, "its columns are others")
+    return table
+
+
+def copies_radius(pairs: pa.Table) -> int | None:
+    """The radius by which the pairs that `read_copies` gave were found."""
+    told = (pairs.schema.metadata or {}).get(_RADIUS)
+    return int(told) if told else None
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """In row groups and pages that depend on the rows alone, not on the pieces that they were gathered from."""
+    table = table.combine_chunks()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_draft(path, table.nbytes) as draft, draft.open("wb") as file:
+        with pq.ParquetWriter(file, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            for start in range(0, table.num_rows, _GROUP_ROWS):
+                writer.write_table(table.slice(start, _GROUP_ROWS))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    require_artifact(path)
+    try:
+        return pq.read_table(path, columns=list(columns) if columns else None, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, why: object) -> IntegrityError:
+    return IntegrityError(f"not what ingest writes: {why}", where=str(path), advice=f"run the stage '{path.parent.name}' again")
+
+
+# --- until the rooms beside have moved to tables ---
 MANIFEST = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),
@@ -39,8 +179,6 @@ MANIFEST = pa.schema(
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
-
-PHOTOS = pa.schema([pa.field("sha256", pa.string(), nullable=False), pa.field("png", pa.binary(), nullable=False)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,55 +211,3 @@ class Row:
     """The file beside the manifest that holds the photo."""
     row: int
     """Its row there."""
-
-
-def write_manifest(path: Path, rows: Sequence[Row]) -> None:
-    """Write the manifest, all or nothing."""
-    columns = list(zip(*map(astuple, rows), strict=True)) if rows else [()] * len(MANIFEST)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, MANIFEST, strict=True)]
-    write_bytes(path, _parquet(pa.Table.from_arrays(arrays, schema=MANIFEST), "zstd"))
-
-
-def read_manifest(path: Path) -> list[Row]:
-    """Read back what `write_manifest` wrote. Raises MissingArtifact, or IntegrityError where it is no such table."""
-    table = _read(path, MANIFEST)
-    columns = [table[field.name].to_pylist() for field in fields(Row)]
-    return [Row(*values) for values in zip(*columns, strict=True)]
-
-
-def write_photos(path: Path, photos: Sequence[tuple[str, bytes]]) -> None:
-    """Write one shard of (sha256, PNG) pairs, all or nothing."""
-    names, pictures = zip(*photos, strict=True) if photos else ((), ())
-    write_bytes(path, _parquet(pa.Table.from_arrays([pa.array(names), pa.array(pictures, pa.binary())], schema=PHOTOS), "none"))
-
-
-def read_photos(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The (sha256, PNG) pairs of one shard in their order, a few megabytes at a time. Raises as `read_manifest` does."""
-    require_artifact(path)
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=64, columns=PHOTOS.names):
-                yield from zip(batch["sha256"].to_pylist(), batch["png"].to_pylist(), strict=True)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise _broken(path, error) from error
-
-
-def _parquet(table: pa.Table, compression: str) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression=compression, row_group_size=4096)
-    return sink.getvalue()
-
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    require_artifact(path)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
-    if not table.schema.equals(schema):
-        raise _broken(path, "its columns are others")
-    return table
-
-
-def _broken(path: Path, why: object) -> IntegrityError:
-    return IntegrityError(f"not what ingest writes: {why}", where=str(path), advice=f"run the stage '{path.parent.name}' again")

@@ -49,7 +49,7 @@ class Leaf(NamedTuple):
 
 
 def plan_shards(keys: NDArray[np.uint64], sizes: NDArray[np.int64]) -> list[Leaf]:
-    """The shards of N rows in their order, from the rows alone; `keys` are sorted (first 64 bits of each sha256), sizes are bytes."""
+    """The shards of N rows in their order, from the rows alone: sorted keys (the first 64 bits of each sha256) and bytes."""
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
     leaves: list[Leaf] = []
     waiting = [Leaf("", 0, len(keys))] if len(keys) else []
@@ -71,10 +71,10 @@ def write_shards(
 ) -> tuple[Shard, ...]:
     """Make `folder` hold exactly these blobs, and give back the shards that name them, in the order of their rows.
 
-    `blobs` has the columns sha256 (64 hexadecimal digits, no two alike) and size (bytes), in any order. Shards of `previous`, which
-    stand in `folder` and are trusted (`verify_shards`), stay where they are right; blobs that are in them are copied; `read` gives
-    those that are not. Nothing is removed: `remove_strays` does that once the record naming the shards is written. Raises
-    OutOfResources on a full disk, IntegrityError where a blob has another size than was said.
+    `blobs` has the columns sha256 (64 hexadecimal digits, no two alike) and size (bytes), in any order. Shards of `previous`
+    stand in `folder` and are trusted (`verify_shards`): they stay where they are right, and what they hold is copied; `read`
+    gives the blobs that they do not hold. Nothing is removed: `remove_strays` does that once the record naming the shards is
+    written. Raises OutOfResources on a full disk, IntegrityError where a blob has another size than was said.
     """
     ordered = blobs.select(["sha256", "size"]).sort_by("sha256").combine_chunks()
     names, sizes = ordered["sha256"], ordered["size"].to_numpy()
@@ -143,7 +143,7 @@ def read_blob(folder: Path, name: str, row: int) -> tuple[str, bytes]:
     """The (sha256, content) of one row. Quick for neighbours: the last row groups that a process read stay in memory."""
     require_artifact(folder / name)
     try:
-        file, starts = _opened(folder / name)
+        starts = _opened(folder / name)[1]
         group = int(np.searchsorted(starts, row, side="right")) - 1
         table = _group(folder / name, group)
         at = row - int(starts[group])
