@@ -1,198 +1,292 @@
-"""The catalogue's own report: one HTML page that opens anywhere, offline."""
+"""The catalogue's own report: one HTML page that opens anywhere, offline, and stays small whatever the catalogue."""
 
 from __future__ import annotations
 
-import base64
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from html import escape as quote
-from itertools import chain
 from pathlib import Path
 
-from packshot.images.manifest import Row, read_photos
-from packshot.images.resize import fit_square
-from packshot.images.sheet import decode_png
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from packshot.images.fingerprint import group
+from packshot.images.measure import Measures
+from packshot.images.thumbnails import Thumbnails
+from packshot.pages import bar, draw_verdict, page, photos, shorten, table, tiles
 from packshot.records import BadPhoto, Catalog, Expectation, ValidationReport
 from packshot.sources.folder import escape
+from packshot.sources.overview import (
+    Bound,
+    draw_attributes,
+    draw_categories,
+    draw_measures,
+    draw_rights,
+    name_cell,
+    number,
+)
 
-THUMBNAIL = 96
-_SHOWN = 24
-_SAMPLES = 8
+MOST_PICTURES = 700
+MOST_OFFENDERS, MOST_GROUPS, MOST_OF_A_GROUP, MOST_FILES = 24, 24, 6, 60
+"""How much of each a page shows; it says so where there is more, and report.json has all."""
 
-_STYLE = """
-:root { --ink: #1f2430; --faint: #6b7280; --line: #e5e7eb; --good: #15803d; --bad: #b91c1c; --warn: #b45309; }
-* { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 0 auto; padding: 24px; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 10px; } h3 { font-size: 15px; margin: 20px 0 6px; }
-p { margin: 4px 0 12px; } .faint { color: var(--faint); } code { font-size: 13px; overflow-wrap: anywhere; }
-.badge { display: inline-block; padding: 2px 12px; border-radius: 12px; color: #fff; font-weight: 600; font-size: 15px; }
-.good { background: var(--good); } .bad { background: var(--bad); } .warn { background: var(--warn); }
-.tiles { display: flex; gap: 12px; flex-wrap: wrap; margin: 18px 0; }
-.tile { border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; min-width: 130px; }
-.tile b { display: block; font-size: 22px; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--faint); font-size: 13px; }
-th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.bar { background: #4f6df5; height: 14px; border-radius: 3px; min-width: 2px; } .thin { width: 55%; }
-.photos { display: flex; flex-wrap: wrap; gap: 10px; margin: 6px 0 14px; }
-figure { margin: 0; width: 96px; } figure img { display: block; border: 1px solid var(--line); border-radius: 4px; }
-summary { cursor: pointer; color: var(--faint); margin: 10px 0; }
-figcaption { font-size: 11px; line-height: 1.3; color: var(--faint); overflow-wrap: anywhere; margin-top: 3px; }
-"""
+_MEASURES = tuple(Measures.__slots__)
 
 
 def draw_page(
-    report: ValidationReport, catalog: Catalog, rows: Sequence[Row], copies: Sequence[Sequence[int]], folder: Path
+    report: ValidationReport, catalog: Catalog, rows: pa.Table, copies: pa.Table, folder: Path, *, bounds: Sequence[Bound] = ()
 ) -> str:
-    """The report as HTML: verdict, categories, expectations, offenders and near-duplicates with thumbnails, quarantine.
+    """The report as HTML: verdict, expectations, offenders, suspicions, quarantine, near-duplicates, and what the photos are.
 
-    `copies` are groups of indices into `rows` that show one picture; `folder` holds the photos. Equal input, equal page.
+    `rows` is the manifest, in the order of sha256; `copies` the pairs of near-duplicates (columns a and b); `folder` holds the
+    photos' shards; `bounds` are drawn into the measures' histograms. Equal input, equal page; nothing on it comes from outside.
     """
-    samples = _samples(rows)
-    by_path = {escape(row.path): row for row in rows}
-    broken = [found for found in report.expectations if not found.passed]
-    accused = {name for found in broken for name in found.offenders[:_SHOWN] if name in by_path}
-    twins = [[rows[index] for index in found[:6]] for found in copies[:_SHOWN]]
-    pictures = _thumbnails([*chain(*samples.values(), *twins), *(by_path[name] for name in accused)], folder)
+    thumbnails = Thumbnails(rows, folder, MOST_PICTURES)
+    find = _Finder(rows["path"])
+    values = _numbers(rows)
     parts = [
-        _head(report, catalog),
-        _expectations(report.expectations),
-        _offenders(broken, by_path, pictures),
-        _quarantine(report.quarantined),
-        _copies(twins, len(copies), pictures),
-        _categories(catalog, samples, pictures),
-        f"<p class=faint>Catalogue <code>{report.catalog}</code>. Great Expectations' own pages are in <code>docs/</code>.</p>",
+        *_head(report, catalog, rows, copies),
+        *_expectations(report.expectations),
+        *_offenders([found for found in report.expectations if found.broken], find, values, thumbnails),
+        *_suspicions(report, find, thumbnails),
+        *_quarantine(report.quarantined, rows, find, thumbnails),
+        *_copies(rows, copies, thumbnails),
+        *draw_measures(values, bounds),
+        *draw_attributes(catalog.attributes, rows),
+        *draw_rights(rows),
+        *draw_categories(catalog, rows, thumbnails),
+        f'<p class="soft small">Catalogue <code>{report.catalog}</code>. The page shows at most {MOST_PICTURES} pictures; '
+        "report.json and manifest.parquet name every photo. Great Expectations' own pages are in <code>docs/</code>.</p>",
     ]
-    title = f"Catalogue report: {'accepted' if report.passed else 'rejected'}"
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    return page(f"Catalogue {'accepted' if report.passed else 'rejected'}", parts)
+
+
+class _Finder:
+    """Rows by the names that reports use: paths, escaped where they could not be shown."""
+
+    def __init__(self, paths: pa.ChunkedArray) -> None:
+        self._paths = paths
+        self._escaped: dict[str, int] = {}
+
+    def rows(self, names: Sequence[str]) -> list[int | None]:
+        found = pc.index_in(pa.array(names, pa.string()), value_set=self._paths).to_pylist()
+        if None in found and not self._escaped:
+            strange = pc.match_substring_regex(self._paths, r"[^\x20-\x5b\x5d-\x7e]").to_numpy(zero_copy_only=False)
+            self._escaped = {escape(self._paths[int(row)].as_py()): int(row) for row in np.flatnonzero(strange)}
+        return [self._escaped.get(name) if row is None else row for name, row in zip(names, found, strict=True)]
+
+
+def _numbers(rows: pa.Table) -> dict[str, NDArray[np.float64]]:
+    """Size and shape, then the measures: one float a photo."""
+    width, height = (rows[name].to_numpy().astype(np.float64) for name in ("width", "height"))
+    short, long = np.minimum(width, height), np.maximum(width, height)
+    numbers = {"short_side": short, "aspect": long / np.maximum(short, 1.0)}
+    return {**numbers, **{name: rows[name].to_numpy().astype(np.float64) for name in _MEASURES if name in rows.column_names}}
+
+
+def _head(report: ValidationReport, catalog: Catalog, rows: pa.Table, copies: pa.Table) -> Iterator[str]:
+    broken = [found for found in report.expectations if found.broken]
+    critical = [found for found in broken if found.severity == "critical"]
+    applicable = sum(found.applicable for found in report.expectations)
+    if critical:
+        told = [f"{found.name} ({found.observed}, expected {found.expected})" for found in critical]
+        sentence = f"Broken: {_listed(told, 4)}."
+    elif broken:
+        sentence = (
+            f"Every critical expectation holds; {_plural(len(broken), 'warning')}: {_listed([one.name for one in broken], 6)}."
+        )
+    else:
+        sentence = f"All {applicable} expectations hold."
+    word, tone = ("accepted", "pass") if report.passed else ("rejected", "reject")
+    title = f"{_plural(report.photos, 'photo')} of {_plural(len(catalog.counts), 'category', 'categories')}"
+    yield draw_verdict("packshot · catalogue report", word, tone, title, sentence)
+    yield tiles(
+        {
+            "photos": f"{report.photos:,}",
+            "categories": f"{len(catalog.counts):,}",
+            "originals": _size(pc.sum(rows["file_bytes"]).as_py() or 0),
+            "as ingested": _size(sum(shard.size for shard in catalog.shards)),
+            "quarantined": f"{len(report.quarantined):,}",
+            "near-duplicate pairs": f"{copies.num_rows:,}",
+            "expectations kept": f"{applicable - len(broken)} of {applicable}",
+        }
     )
+    facts = [f"Source: {escape(catalog.source)}", f"longer side at most {catalog.side} px"]
+    if report.judged_on:
+        facts.append(
+            f"rights judged on {report.judged_on}" + (f", all valid until {report.valid_until}" if report.valid_until else "")
+        )
+    if report.champion:
+        facts.append(f"drift against the champion's catalogue {report.champion[:12]}")
+    yield f'<p class="soft small">{quote(" · ".join(facts))}</p>'
 
 
-def _head(report: ValidationReport, catalog: Catalog) -> str:
-    warnings = sum(not found.passed and found.severity == "warning" for found in report.expectations)
-    kept = sum(found.passed for found in report.expectations)
-    badge = "<span class='badge good'>accepted</span>" if report.passed else "<span class='badge bad'>rejected</span>"
-    tiles = {
-        "photos": f"{report.photos:,}",
-        "categories": f"{len(catalog.counts):,}",
-        "quarantined files": f"{len(report.quarantined):,}",
-        "expectations kept": f"{kept} of {len(report.expectations)}",
-        "warnings": f"{warnings}",
-    }
-    boxes = "".join(f"<div class=tile><b>{value}</b>{name}</div>" for name, value in tiles.items())
-    return f"<h1>Catalogue {badge}</h1><p class=faint>{quote(escape(catalog.source))}</p><div class=tiles>{boxes}</div>"
-
-
-def _categories(catalog: Catalog, samples: Mapping[str, Sequence[Row]], pictures: Mapping[str, str]) -> str:
-    most = max((count.photos for count in catalog.counts), default=0) or 1
-    lines = "".join(
-        f"<tr><td>{quote(escape(count.category))}<td>{count.photos:,}"
-        f"<td class=thin><div class=bar style='width:{100 * count.photos / most:.1f}%'></div>"
-        for count in catalog.counts
-    )
-    shown = "".join(
-        f"<h3>{quote(escape(category))}</h3>{_figures(chosen, pictures, named=False)}" for category, chosen in samples.items()
-    )
-    return f"<h2>Categories</h2><table><tr><th>category<th>photos<th>{lines}</table>{shown}"
-
-
-def _expectations(found: Sequence[Expectation]) -> str:
-    broken = sorted((one for one in found if not one.passed), key=lambda one: one.severity != "critical")
-    kept = [one for one in found if one.passed]
-    first = _rules(broken) if broken else "<p>Every expectation holds.</p>"
-    return f"<h2>Expectations</h2>{first}<details><summary>{len(kept)} expectations hold</summary>{_rules(kept)}</details>"
+def _expectations(found: Sequence[Expectation]) -> Iterator[str]:
+    yield "<h2>Expectations</h2>"
+    for severity, meaning in (("critical", "a broken one stops the pipeline"), ("warning", "a broken one is reported")):
+        members = [one for one in found if one.severity == severity and one.applicable]
+        broken, kept = [one for one in members if one.broken], [one for one in members if not one.broken]
+        if not members:
+            continue
+        yield f'<h3>{severity.capitalize()} <span class="soft">{meaning} · {len(kept)} of {len(members)} kept</span></h3>'
+        if broken:
+            yield _rules(broken)
+        if kept:
+            yield f"<details><summary>{len(kept)} kept</summary>{_rules(kept)}</details>"
+    if idle := [one for one in found if not one.applicable]:
+        yield f"<details><summary>{len(idle)} not applicable: nothing to hold the data against</summary>{_rules(idle)}</details>"
 
 
 def _rules(found: Sequence[Expectation]) -> str:
-    lines = "".join(
-        f"<tr><td>{_state(one)}<td>{quote(one.name)}<td><code>{quote(one.column)}</code><td>{quote(one.expected)}"
-        f"<td>{quote(one.observed)}"
+    head = ["", "expectation", "column", "observed", "expected", "rows against it"]
+    lines = [
+        [
+            _state(one),
+            quote(one.name),
+            f"<code>{quote(one.column)}</code>",
+            quote(one.observed),
+            quote(one.expected),
+            f"{one.unexpected:,}" if one.unexpected else "",
+        ]
         for one in found
-    )
-    return f"<table><tr><th><th>rule<th>column<th>expected<th>observed{lines}</table>"
+    ]
+    return table(head, lines, numbers=[5])
 
 
 def _state(found: Expectation) -> str:
-    if found.passed:
-        return "<span class='badge good'>kept</span>"
-    if found.severity == "critical":
-        return "<span class='badge bad'>broken</span>"
-    return "<span class='badge warn'>warning</span>"
+    if not found.broken:
+        return '<span class="state pass">kept</span>' if found.applicable else '<span class="soft">–</span>'
+    tone, word = ("reject", "broken") if found.severity == "critical" else ("inconclusive", "warning")
+    return f'<span class="state {tone}">{word}</span>'
 
 
-def _offenders(broken: Sequence[Expectation], by_path: Mapping[str, Row], pictures: Mapping[str, str]) -> str:
-    parts = []
-    for found in broken:
-        if not found.offenders:
-            continue
-        known = [by_path[name] for name in found.offenders[:_SHOWN] if name in by_path]
-        others = [name for name in found.offenders[:_SHOWN] if name not in by_path]
-        more = len(found.offenders) - _SHOWN
-        rest = f"<p class=faint>{more:,} more are named in report.json.</p>" if more > 0 else ""
-        words = f"<p><code>{quote(', '.join(others))}</code></p>" if others else ""
-        title = f"<h3>{quote(found.name)} <span class=faint>{quote(found.expected)}</span></h3>"
-        parts.append(f"{title}{words}{_figures(known, pictures, column=found.column)}{rest}")
-    return f"<h2>What breaks them</h2>{''.join(parts)}" if parts else ""
+def _offenders(
+    broken: Sequence[Expectation], find: _Finder, values: dict[str, NDArray[np.float64]], thumbnails: Thumbnails
+) -> Iterator[str]:
+    named = sorted((found for found in broken if found.offenders), key=lambda found: found.severity != "critical")
+    if not named:
+        return
+    yield "<h2>What breaks them</h2>"
+    for found in named:
+        shown = found.offenders[:MOST_OFFENDERS]
+        places = find.rows(shown)
+        rows = [row for row in places if row is not None]
+        others = [name for name, row in zip(shown, places, strict=True) if row is None]
+        yield f'<h3>{quote(found.name)} <span class="soft">{quote(found.observed)}, expected {quote(found.expected)}</span></h3>'
+        if others:
+            yield f"<p>{', '.join(f'<code>{quote(shorten(name, 120))}</code>' for name in others)}</p>"
+        column = values.get(found.column)
+        told = ["" if column is None else f"<b>{number(float(column[row]))}</b>" for row in rows]
+        names = [name for name, row in zip(shown, places, strict=True) if row is not None]
+        yield photos(zip(thumbnails.draw(rows), names, told, strict=True))
+        if (more := max(found.unexpected, len(found.offenders)) - len(shown)) > 0:
+            yield f'<p class="soft small">and {more:,} more</p>'
 
 
-def _copies(twins: Sequence[Sequence[Row]], groups: int, pictures: Mapping[str, str]) -> str:
-    if not twins:
-        return ""
-    shown = "".join(_figures(found, pictures) for found in twins)
-    return f"<h2>Near-duplicates</h2><p class=faint>Groups: {groups:,}. Each stays in one split.</p>{shown}"
-
-
-def _quarantine(quarantined: Sequence[BadPhoto]) -> str:
-    if not quarantined:
-        return "<h2>Quarantine</h2><p>Every file could be taken in.</p>"
-    lines = "".join(
-        f"<tr><td><code>{quote(bad.path)}</code><td>{quote(bad.category)}<td>{quote(bad.reason)}<td>{quote(bad.detail)}"
-        for bad in quarantined
+def _suspicions(report: ValidationReport, find: _Finder, thumbnails: Thumbnails) -> Iterator[str]:
+    if not report.suspicions:
+        return
+    yield "<h2>Mislabelled?</h2>"
+    shown = report.suspicions[:MOST_OFFENDERS]
+    many = _plural(max(report.suspected, len(report.suspicions)), "photo")
+    yield (
+        f'<p class="soft">{many} whose picture looks more like another category\'s, by a model that has not seen the photo. '
+        "A list to look at: nothing is done to them.</p>"
     )
-    return f"<h2>Quarantine</h2><table><tr><th>file<th>category<th>reason<th>detail{lines}</table>"
+    known = [(one, row) for one, row in zip(shown, find.rows([one.path for one in shown]), strict=True) if row is not None]
+    told = [
+        f"<b>{quote(escape(one.likely))}</b>? <span>{100 * one.confidence:.0f} %</span>, not {quote(escape(one.category))}"
+        for one, _ in known
+    ]
+    uris = thumbnails.draw([row for _, row in known])
+    yield photos((uri, one.path, words) for uri, (one, _), words in zip(uris, known, told, strict=True))
+    if len(report.suspicions) > len(shown):
+        rest = report.suspicions[len(shown) : MOST_FILES]
+        lines = [[name_cell(one.path), name_cell(one.category), name_cell(one.likely), f"{one.confidence:.2f}"] for one in rest]
+        yield f"<details><summary>{len(rest)} more</summary>"
+        yield table(["photo", "category", "looks like", "confidence"], lines, numbers=[3]) + "</details>"
 
 
-def _figures(rows: Sequence[Row], pictures: Mapping[str, str], *, column: str = "", named: bool = True) -> str:
-    figures = []
-    for row in rows:
-        value = f"{shown} · " if (shown := _value(row, column)) else ""
-        caption = f"<figcaption>{value}{quote(escape(row.path))}</figcaption>" if named else ""
-        label = quote(escape(row.path), quote=True)
-        figures.append(f"<figure><img alt='{label}' width=96 height=96 src='{pictures[row.sha256]}'>{caption}</figure>")
-    return f"<div class=photos>{''.join(figures)}</div>" if figures else ""
+def _quarantine(bad: Sequence[BadPhoto], rows: pa.Table, find: _Finder, thumbnails: Thumbnails) -> Iterator[str]:
+    yield "<h2>Quarantine</h2>"
+    if not bad:
+        yield '<p class="soft">Every file could be taken in.</p>'
+        return
+    counts = sorted(Counter(one.reason for one in bad).items(), key=lambda pair: (-pair[1], pair[0]))
+    yield table(
+        ["reason", "files", ""],
+        [[f"<b>{quote(reason)}</b>", f"{count:,}", bar(count / counts[0][1])] for reason, count in counts],
+        numbers=[1],
+    )
+    groups: dict[str, list[BadPhoto]] = defaultdict(list)
+    for one in bad:
+        groups[one.reason].append(one)
+    for reason, _ in counts:
+        members = groups[reason]
+        shown = members[:MOST_FILES]
+        twins = _twins(shown, rows, find)
+        yield f'<details open><summary><b>{quote(reason)}</b> <span class="soft">{_plural(len(members), "file")}</span></summary>'
+        yield table(
+            ["file", "category", "detail"], [[name_cell(one.path), name_cell(one.category), quote(one.detail)] for one in shown]
+        )
+        pictured = [(one, row) for one, row in zip(shown, twins, strict=True) if row is not None][:MOST_OFFENDERS]
+        if pictured:
+            yield '<p class="soft small">The photo that was kept in place of each:</p>'
+            uris = thumbnails.draw([row for _, row in pictured])
+            yield photos((uri, one.path, "") for (one, _), uri in zip(pictured, uris, strict=True))
+        if len(members) > len(shown):
+            yield f'<p class="soft small">{len(members) - len(shown):,} more: packshot catalog show --reason {quote(reason)}</p>'
+        yield "</details>"
 
 
-def _value(row: Row, column: str) -> str:
-    if column == "short_side":
-        return f"{min(row.width, row.height)} px"
-    if column == "aspect":
-        return f"{max(row.width, row.height) / min(row.width, row.height):.2f}"
-    value = getattr(row, column, None)
-    return f"{value:.3g}" if isinstance(value, float) else quote(escape(str(value))[:40]) if isinstance(value, int | str) else ""
+def _twins(bad: Sequence[BadPhoto], rows: pa.Table, find: _Finder) -> list[int | None]:
+    """The accepted photo that shows what a refused file does: the same bytes, or the one that its detail names."""
+    digests = pa.array([one.sha256 or None for one in bad], pa.string())
+    same = pc.index_in(digests, value_set=rows["sha256"], skip_nulls=True).to_pylist()
+    told = [one.detail.removeprefix("the same picture as ") for one in bad]
+    named = find.rows([words.rpartition(" of '")[0] or words for words in told])
+    return [first if first is not None else second for first, second in zip(same, named, strict=True)]
 
 
-def _samples(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """A few photos of each category: those whose digests come first, so that the choice is even and stays."""
-    members: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.sha256):
-        if len(members[row.category]) < _SAMPLES:
-            members[row.category].append(row)
-    return dict(sorted(members.items()))
+def _copies(rows: pa.Table, copies: pa.Table, thumbnails: Thumbnails) -> Iterator[str]:
+    if not copies.num_rows:
+        return
+    pairs = np.stack([pc.index_in(copies[name], value_set=rows["sha256"]).to_numpy() for name in ("a", "b")], axis=1)
+    roots = group(rows.num_rows, pairs)
+    touched = np.unique(pairs)
+    order = touched[np.argsort(roots[touched], kind="stable")]
+    found = np.split(order, np.flatnonzero(np.diff(roots[order])) + 1)
+    found.sort(key=lambda members: (-len(members), int(members[0])))
+    yield "<h2>Near-duplicates</h2>"
+    told = f"{_plural(len(found), 'group')} of {len(order):,} photos; a group never crosses a split."
+    yield f'<p class="soft">{told}{f" Shown are the {MOST_GROUPS} largest." if len(found) > MOST_GROUPS else ""}</p>'
+    cards = []
+    for members in found[:MOST_GROUPS]:
+        shown = [int(row) for row in members[:MOST_OF_A_GROUP]]
+        names = [escape(rows["path"][row].as_py()) for row in shown]
+        more = f"<p class='soft'>and {len(members) - len(shown)} more</p>" if len(members) > len(shown) else ""
+        cards.append(
+            f'<div class="pair">{photos(zip(thumbnails.draw(shown), names, [""] * len(shown), strict=True))}{more}</div>'
+        )
+    yield f'<div class="pairs">{"".join(cards)}</div>'
 
 
-def _thumbnails(rows: Iterable[Row], folder: Path) -> dict[str, str]:
-    """Data URIs by sha256."""
-    import cv2
+def _listed(words: Sequence[str], most: int) -> str:
+    """'a, b and 3 more'."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
-    wanted: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        wanted[row.shard].add(row.row)
-    pictures: dict[str, str] = {}
-    for shard, places in sorted(wanted.items()):
-        for place, (sha256, png) in enumerate(read_photos(folder / shard)):
-            if place in places:
-                small = fit_square(decode_png(png), THUMBNAIL, (255, 255, 255))
-                _, encoded = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
-                pictures[sha256] = f"data:image/jpeg;base64,{base64.b64encode(bytes(encoded)).decode()}"
-    return pictures
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them: '512 B', '3.1 MB'."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
