@@ -261,6 +261,11 @@ class Condition(Record):
     deviation: float = 1.0
     """Of a number: over the training photos that have one."""
 
+    @property
+    def size(self) -> int:
+        """How many columns it takes: one for each word of a label; a number's z-score, and whether it is known."""
+        return len(self.values) if self.kind == "label" else 2
+
 
 class StoredFile(Record):
     """A file beside the record that names it. Its own name carries a part of its digest, so that no version overwrites another."""

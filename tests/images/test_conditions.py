@@ -15,7 +15,6 @@ from packshot.images.conditions import (
     MOST_VALUES,
     check_value,
     condition_size,
-    condition_sizes,
     encode_conditions,
     encode_wish,
     fit_conditions,
@@ -41,7 +40,7 @@ def test_conditions_hold_the_training_photos_words_and_moments() -> None:
     assert colour == Condition(name="colour", kind="label", values=("blue", "navy", "red"))
     assert (price.kind, price.mean, price.deviation) == ("number", 3.0, pytest.approx(math.sqrt(8 / 3)))
     assert organic == Condition(name="organic", kind="label", values=("false", "true"))
-    assert condition_sizes((colour, price, organic)) == (3, 2, 2)
+    assert [condition.size for condition in (colour, price, organic)] == [3, 2, 2]
     assert condition_size((colour, price, organic)) == 7
     assert condition_size(()) == 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from packshot.images.shards import Split
 from packshot.models import AnyModel, gan, vae
 from packshot.models.base import Batch, ImageModel
-from packshot.records import ImageSpec
+from packshot.records import Condition, ImageSpec
 
 IMAGE = ImageSpec(size=16)
 CATEGORIES = ("hat", "mug", "shoe")
+CONDITIONS = (Condition(name="shade", kind="label", values=("dark", "light")), Condition(name="price", kind="number", mean=9.0))
 
 SMALL: dict[str, AnyModel] = {
     "vae-flow": vae.Config(
@@ -26,9 +28,9 @@ SMALL: dict[str, AnyModel] = {
 }
 
 
-def build(name: str, seed: int = 1) -> ImageModel:
+def build(name: str, seed: int = 1, conditions: tuple[Condition, ...] = ()) -> ImageModel:
     torch.manual_seed(seed)
-    return SMALL[name].build(IMAGE, CATEGORIES).eval()
+    return SMALL[name].build(IMAGE, CATEGORIES, conditions).eval()
 
 
 def toy_pixels(count: int = 96, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +45,28 @@ def toy_pixels(count: int = 96, seed: int = 0) -> tuple[torch.Tensor, torch.Tens
     return pixels, categories
 
 
-def toy_batch(count: int = 24) -> Batch:
+def toy_conditions(count: int = 96) -> torch.Tensor:
+    """What is known of the toy photos, as CONDITIONS have it, (N, 4): of each fourth photo no shade, of each fifth no price."""
+    rows = torch.arange(count)
+    shade = torch.nn.functional.one_hot(rows // 3 % 2, 2) * (rows % 4 != 3)[:, None]
+    known = rows % 5 != 4
+    return torch.cat((shade, (torch.sin(rows) * known)[:, None], known[:, None]), dim=1).float()
+
+
+def toy_split(count: int = 96, *, conditions: bool = False) -> Split:
+    """The toy photos as prepare packs them; with `conditions`, dark ones are darkened."""
+    pixels, categories = toy_pixels(count)
+    told = toy_conditions(count)
+    if conditions:
+        dark = (torch.arange(count) // 3 % 2 == 0)[:, None, None, None] & (pixels != 255)
+        pixels = torch.where(dark, pixels // 3, pixels)
+    names = tuple(f"{row:064x}" for row in range(count))
+    found = told.numpy() if conditions else told.numpy()[:, :0]
+    return Split(pixels.numpy(), categories.numpy(), names, names, found)
+
+
+def toy_batch(count: int = 24, *, conditions: bool = False) -> Batch:
     pixels, categories = toy_pixels(count)
     images = pixels.float() / 127.5 - 1
-    return Batch(images, categories, torch.arange(count), torch.zeros(count, dtype=torch.bool))
+    told = toy_conditions(count) if conditions else None
+    return Batch(images, categories, torch.arange(count), torch.zeros(count, dtype=torch.bool), told)

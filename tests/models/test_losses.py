@@ -47,7 +47,7 @@ class _Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight)
 
-    def forward(self, images: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, categories: torch.Tensor, conditions: None) -> torch.Tensor:
         return (images * self.weight * (1 + categories)[:, None, None, None]).sum(dim=(1, 2, 3))
 
 
@@ -126,7 +126,7 @@ def test_class_gaussians_have_the_moments_of_the_posteriors() -> None:
     )
     variances = torch.full((count, latent), 0.25)
     prior = ClassGaussians(latent, 2)
-    prior.fit(means, variances, categories)
+    prior.fit(means, variances, categories, torch.zeros(len(means), 0))
     drawn = prior.draw(torch.randn(100_000, latent), torch.ones(100_000, dtype=torch.int64), spread=1.0)
     mine = means[categories == 1]
     torch.testing.assert_close(drawn.mean(dim=0), mine.mean(dim=0), atol=0.03, rtol=0)
@@ -138,7 +138,7 @@ def test_a_category_without_enough_photos_borrows_the_shape_of_the_others() -> N
     means = torch.cat((torch.randn(500, 4), torch.full((1, 4), 9.0)))
     categories = torch.cat((torch.zeros(500, dtype=torch.int64), torch.ones(1, dtype=torch.int64)))
     prior = ClassGaussians(4, 3)
-    prior.fit(means, torch.full((501, 4), 1e-3), categories)
+    prior.fit(means, torch.full((501, 4), 1e-3), categories, torch.zeros(501, 0))
     drawn = prior.draw(torch.randn(2000, 4), torch.ones(2000, dtype=torch.int64), spread=1.0)
     assert 0.7 < float(drawn.std()) < 1.1
     assert float(drawn.mean()) == pytest.approx(9.0, abs=0.1)
@@ -148,7 +148,9 @@ def test_a_category_without_enough_photos_borrows_the_shape_of_the_others() -> N
 class _Straight(LatentFlow):
     """A flow whose velocity is known: towards 3 for a category, and towards 1 for none in particular."""
 
-    def forward(self, latents: torch.Tensor, times: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, latents: torch.Tensor, times: torch.Tensor, categories: torch.Tensor, conditions: torch.Tensor | None = None
+    ) -> torch.Tensor:
         goal = torch.where(categories == self.anything, 1.0, 3.0)[:, None]
         return (goal - latents) / (1 - times[:, None])
 

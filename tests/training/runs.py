@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from packshot.models.weights import WeightsCard
+from packshot.records import Condition
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe
 from packshot.training.log import Pixels
 from packshot.training.loop import Run, TrainParams, build, train
 from packshot.training.state import TrainState
-from tests.models.families import CATEGORIES, IMAGE, SMALL, toy_pixels
+from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_split
 
 CPU = torch.device("cpu")
 SEED = 11
@@ -49,18 +50,18 @@ def params(name: str, steps: int = 40, **changes: object) -> TrainParams:
     return TrainParams.model_validate({**settings, **changes})
 
 
-def photos(count: int = 96) -> Photos:
-    pixels, categories = toy_pixels(count)
-    return Photos.resident(pixels.numpy(), categories.numpy(), CPU)
+def photos(count: int = 96, conditions: tuple[Condition, ...] = ()) -> Photos:
+    return Photos.resident(toy_split(count, conditions=bool(conditions)), conditions, CPU)
 
 
-def desk(folder: Path, settings: TrainParams, seed: int = SEED) -> Checkpoints:
+def desk(folder: Path, settings: TrainParams, seed: int = SEED, conditions: tuple[Condition, ...] = ()) -> Checkpoints:
     run = settings.runs[0]
     recipe = Recipe.of(run, settings, seed)
     card = WeightsCard(
         config=run.model,
         image=IMAGE,
         categories=CATEGORIES,
+        conditions=conditions,
         run=run.name,
         step=0,
         dataset="d" * 64,
@@ -70,14 +71,20 @@ def desk(folder: Path, settings: TrainParams, seed: int = SEED) -> Checkpoints:
     return Checkpoints(folder, Identity.here(recipe, "d" * 64, CPU, settings.threads), card)
 
 
-def run_through(folder: Path, settings: TrainParams, log: Heard | None = None, seed: int = SEED) -> TrainState:
-    keeper = desk(folder, settings, seed)
+def run_through(
+    folder: Path,
+    settings: TrainParams,
+    log: Heard | None = None,
+    seed: int = SEED,
+    conditions: tuple[Condition, ...] = (),
+) -> TrainState:
+    keeper = desk(folder, settings, seed, conditions)
     keeper.resumable()
-    model = build(settings.runs[0], IMAGE, CATEGORIES, seed=seed, device=CPU)
-    return train(model, photos(), settings.runs[0], settings, seed=seed, log=log or Heard(), keeper=keeper)
+    model = build(settings.runs[0], IMAGE, CATEGORIES, conditions, seed=seed, device=CPU)
+    return train(model, photos(conditions=conditions), settings.runs[0], settings, seed=seed, log=log or Heard(), keeper=keeper)
 
 
-def run_in_a_child(folder: str, name: str, failpoint: str) -> None:
+def run_in_a_child(folder: str, name: str, failpoint: str, *, conditioned: bool = False) -> None:
     """What a child process runs: to its end, or to where `failpoint` kills it."""
     os.environ["PACKSHOT_FAILPOINT"] = failpoint
-    run_through(Path(folder), params(name))
+    run_through(Path(folder), params(name), conditions=CONDITIONS if conditioned else ())

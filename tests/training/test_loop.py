@@ -65,7 +65,7 @@ def test_the_parts_of_a_vae_follow_each_other(tmp_path: Path) -> None:
 
 def test_the_default_shares_are_those_of_the_recipe() -> None:
     run = Run.model_validate({"name": "vae", "model": {"family": "vae"}})
-    model = build(run, IMAGE, CATEGORIES, seed=0, device=CPU)
+    model = build(run, IMAGE, CATEGORIES, (), seed=0, device=CPU)
     stops = {phase.name: round(phase.stop * 3110) for phase in model.phases()}
     assert stops == {"autoencoder": 1410, "critic": 1910, "penalty": 1910, "polish": 1910, "flow": 3110}
 

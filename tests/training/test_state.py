@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from packshot.images.shards import Split
 from packshot.models.base import Optimizer
 from packshot.training.batches import Photos
 from packshot.training.state import TrainState, learning_rate
@@ -82,7 +83,8 @@ def test_a_batch_holds_the_photos_that_it_names_mirrored_where_it_says_so() -> N
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
     categories = rng.integers(0, 5, 40)
-    data = Photos.resident(images, categories, CPU)
+    names = tuple(map(str, range(40)))
+    data = Photos.resident(Split(images, categories, names, names), (), CPU)
     batch = data.batch(4, 2, 32, flips=True)
     assert 4 < int(batch.flipped.sum()) < 28
     for image, category, row, flipped in zip(batch.images, batch.categories, batch.rows, batch.flipped, strict=True):

@@ -25,14 +25,9 @@ Value = str | float | bool | None
 """What an attribute's column holds; None (and NaN) where it is not known."""
 
 
-def condition_sizes(conditions: Sequence[Condition]) -> tuple[int, ...]:
-    """How many columns each takes, in order."""
-    return tuple(len(condition.values) if condition.kind == "label" else 2 for condition in conditions)
-
-
 def condition_size(conditions: Sequence[Condition]) -> int:
     """How many columns all of them take: D."""
-    return sum(condition_sizes(conditions))
+    return sum(condition.size for condition in conditions)
 
 
 def fit_conditions(
@@ -59,8 +54,8 @@ def fit_conditions(
 def encode_conditions(conditions: Sequence[Condition], columns: Mapping[str, Sequence[Value]], count: int) -> NDArray[np.float32]:
     """What `columns` say of `count` photos, float32 (count, D); a word that no training photo has counts as not known."""
     parts = [np.zeros((count, 0), dtype=np.float32)]
-    for condition, size in zip(conditions, condition_sizes(conditions), strict=True):
-        part = np.zeros((count, size), dtype=np.float32)
+    for condition in conditions:
+        part = np.zeros((count, condition.size), dtype=np.float32)
         places = {word: place for place, word in enumerate(condition.values)}
         for row, value in enumerate(columns[condition.name]):
             if condition.kind == "number":

@@ -18,13 +18,13 @@ def relativistic_loss(wanted: Tensor, unwanted: Tensor) -> Tensor:
     return softplus(unwanted - wanted).mean()
 
 
-def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor) -> Tensor:
+def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
     """Half the critic's mean squared gradient norm at `images`: R1 on photos, R2 on drawn pictures (Mescheder et al. 2018).
 
     The slope is that of all scores' sum: where a critic compares pictures, it holds what each does to the others' scores too.
     """
     images = images.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(images, categories).sum(), images, create_graph=True)
+    (slope,) = torch.autograd.grad(critic(images, categories, conditions).sum(), images, create_graph=True)
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from packshot.records import ImageSpec, Record
+from packshot.records import Condition, ImageSpec, Record
 
 Terms = Mapping[str, Tensor]
 """Scalar terms of a loss by name; their sum is lowered."""
@@ -21,13 +21,15 @@ Terms = Mapping[str, Tensor]
 class Batch:
     """Training photos: images float32 in [-1, 1], (N, C, H, W); categories int64, (N,).
 
-    `rows` (int64, (N,)) says which training photos they are and `flipped` (bool, (N,)) which of them are mirrored.
+    `rows` (int64, (N,)) says which training photos they are and `flipped` (bool, (N,)) which of them are mirrored. `conditions`
+    (float32, (N, D)) says what is known of their attributes; None where the model is to know of none.
     """
 
     images: Tensor
     categories: Tensor
     rows: Tensor
     flipped: Tensor
+    conditions: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,15 @@ class Fit:
 
 
 class ImageModel(nn.Module, ABC):
-    """A generator of pictures, conditional on the category. Pixels are float32 in [-1, 1], shaped (N, C, H, W)."""
+    """A generator of pictures, conditional on the category and on attributes where there are any.
+
+    Pixels are float32 in [-1, 1], shaped (N, C, H, W). Conditions are float32 (N, D), as `images.conditions` encodes them: zeros
+    stand for an attribute that is not known, None for all of them.
+    """
 
     image: ImageSpec
     categories: tuple[str, ...]
+    conditions: tuple[Condition, ...]
     config: ModelConfig
     latent_size: int
     """How many numbers a picture is told in: PCA with as many is what its reconstructions must stand beside."""
@@ -110,14 +117,14 @@ class ImageModel(nn.Module, ABC):
         """Fit in closed form what is deployed but not trained, before weights are kept or pictures drawn."""
 
     @abstractmethod
-    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Draw one new picture for each (category, seed): categories int64 (N,), seeds N integers in [0, 2**63).
+    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
+        """Draw one new picture for each (category, seed, condition): categories int64 (N,), seeds N integers in [0, 2**63).
 
         A picture's chances come from its own seed alone, whatever stands beside it in the batch.
         """
 
     @abstractmethod
-    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Draw each of `images` again, as nearly as the model can. A GAN searches its latents."""
 
 
@@ -125,7 +132,7 @@ class ModelConfig(Record, ABC):
     """The part of params.yaml that describes one family; a member of the union, dispatched by `family:`."""
 
     @abstractmethod
-    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> ImageModel:
+    def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> ImageModel:
         """The untrained generator. Its initial weights come from torch's global generator."""
 
 

@@ -60,20 +60,39 @@ class Decoder(nn.Sequential):
         super().__init__(*parts, nn.Conv2d(channels[-1], image.channels, 3, 1, 1), nn.Tanh())
 
 
+class ConditionEmbedding(nn.Embedding):
+    """What is asked for as `features` numbers: a category's own, and a linear map of the attributes beside it.
+
+    What is not known of an attribute is all zeros and adds nothing: it stands for "any".
+    """
+
+    def __init__(self, categories: int, attributes: int, features: int, deviation: float = 1.0) -> None:
+        super().__init__(categories, features)
+        if deviation != 1.0:
+            nn.init.normal_(self.weight, std=deviation)
+        self.attributes = nn.Linear(attributes, features, bias=False) if attributes else None
+        if self.attributes is not None:
+            nn.init.normal_(self.attributes.weight, std=deviation)
+
+    def forward(self, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Categories int64 (N,) and conditions float32 (N, D), or None where nothing is known: (N, features)."""
+        embedded = super().forward(categories)
+        return embedded if self.attributes is None or conditions is None else embedded + self.attributes(conditions)
+
+
 class Critic(nn.Module):
-    """Says how real a picture of a category looks: one unbounded number each, (N,).
+    """Says how real a picture of what was asked for looks: one unbounded number each, (N,).
 
     Strided convolutions without normalisation, conditioned by projection (Miyato and Koyama 2018, equation 3).
     """
 
-    def __init__(self, image: ImageSpec, categories: int, width: int) -> None:
+    def __init__(self, image: ImageSpec, categories: int, width: int, attributes: int = 0) -> None:
         super().__init__()
         channels = (image.channels, *widths(image, width, 4 * width))
         self.layers = nn.ModuleList(nn.Conv2d(previous, following, 4, 2, 1) for previous, following in pairwise(channels))
         features = channels[-1] * BASE**2
         self.realism = nn.Linear(features, 1)
-        self.match = nn.Embedding(categories, features)
-        nn.init.normal_(self.match.weight, std=features**-0.5)
+        self.match = ConditionEmbedding(categories, attributes, features, features**-0.5)
 
     def look(self, images: Tensor, categories: Tensor) -> Tensor:
         """What is judged: the 4 x 4 grid (N, channels, 4, 4)."""
@@ -82,9 +101,9 @@ class Critic(nn.Module):
             grid = leaky_relu(layer(grid), 0.2)
         return grid
 
-    def forward(self, images: Tensor, categories: Tensor) -> Tensor:
+    def forward(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         features = self.look(images, categories).flatten(1)
-        answer: Tensor = self.realism(features).squeeze(1) + (self.match(categories) * features).sum(dim=1)
+        answer: Tensor = self.realism(features).squeeze(1) + (self.match(categories, conditions) * features).sum(dim=1)
         return answer
 
 
@@ -110,8 +129,8 @@ class ComparingCritic(Critic):
     Its convolutions begin as He et al. (2015) have it, which keeps the features' scale from level to level.
     """
 
-    def __init__(self, image: ImageSpec, categories: int, width: int) -> None:
-        super().__init__(image, categories, width)
+    def __init__(self, image: ImageSpec, categories: int, width: int, attributes: int = 0) -> None:
+        super().__init__(image, categories, width, attributes)
         channels = self.match.embedding_dim // BASE**2
         self.compare = nn.Conv2d(channels + 1, channels, 3, 1, 1)
         for layer in (*self.layers, self.compare):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from packshot.models.blocks import ConditionEmbedding
+
 TIME_FEATURES = 64
 
 
@@ -28,19 +30,19 @@ class Block(nn.Module):
 
 
 class LatentFlow(nn.Module):
-    """The velocity that carries standard normal noise (time 0) to standardised latents of a category (time 1)."""
+    """The velocity that carries standard normal noise (time 0) to standardised latents of what is asked for (time 1)."""
 
     shift: Tensor
     scale: Tensor
     frequencies: Tensor
 
-    def __init__(self, latent: int, categories: int, *, width: int, blocks: int) -> None:
+    def __init__(self, latent: int, categories: int, *, width: int, blocks: int, attributes: int = 0) -> None:
         super().__init__()
         self.anything = categories
         """The category number that stands for none in particular."""
         self.enter = nn.Linear(latent, width)
         self.time = nn.Linear(TIME_FEATURES, width)
-        self.category = nn.Embedding(categories + 1, width)
+        self.category = ConditionEmbedding(categories + 1, attributes, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, latent)
@@ -56,35 +58,44 @@ class LatentFlow(nn.Module):
         self.shift.copy_(mean)
         self.scale.copy_(variance.sqrt())
 
-    def forward(self, latents: Tensor, times: Tensor, categories: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, times: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         angles = times[:, None] * self.frequencies
-        condition = silu(self.time(torch.cat((angles.sin(), angles.cos()), dim=1)) + self.category(categories))
+        condition = silu(self.time(torch.cat((angles.sin(), angles.cos()), dim=1)) + self.category(categories, conditions))
         state = self.enter(latents)
         for block in self.blocks:
             state = block(state, condition)
         velocity: Tensor = self.leave(silu(self.norm(state)))
         return velocity
 
-    def loss(self, latents: Tensor, categories: Tensor, *, drop: float) -> Tensor:
-        """The mean squared error of the velocity at a random time, with the category forgotten with probability `drop`."""
+    def loss(self, latents: Tensor, categories: Tensor, conditions: Tensor | None = None, *, drop: float) -> Tensor:
+        """The mean squared error of the velocity at a random time.
+
+        With probability `drop` the category is forgotten, and the attributes with it.
+        """
         target = (latents - self.shift) / self.scale
         noise, times = torch.randn_like(target), torch.rand(len(target), device=target.device)
         forgotten = torch.rand(len(target), device=target.device) < drop
         categories = categories.masked_fill(forgotten, self.anything)
+        if conditions is not None:
+            conditions = conditions.masked_fill(forgotten[:, None], 0.0)
         along = times[:, None]
-        velocity = self((1 - along) * noise + along * target, times, categories)
+        velocity = self((1 - along) * noise + along * target, times, categories, conditions)
         error: Tensor = (velocity - (target - noise)).square().mean()
         return error
 
-    def transport(self, noise: Tensor, categories: Tensor, *, steps: int, guidance: float) -> Tensor:
-        """Carry noise (N, latent) to latents of `categories` by `steps` steps of Euler.
+    def transport(
+        self, noise: Tensor, categories: Tensor, conditions: Tensor | None = None, *, steps: int, guidance: float
+    ) -> Tensor:
+        """Carry noise (N, latent) to latents of what is asked for by `steps` steps of Euler.
 
-        The velocity is that of no category plus `guidance` times the way from there to that of the category: 1 is the plain flow.
+        The velocity is that of nothing in particular plus `guidance` times the way from there to that of category and attributes
+        together: 1 is the plain flow.
         """
         latents, nothing = noise, torch.full_like(categories, self.anything)
+        asked = None if conditions is None else torch.cat((torch.zeros_like(conditions), conditions))
         for step in range(steps):
             times = torch.full((2 * len(latents),), step / steps, device=latents.device)
-            both = self(torch.cat((latents, latents)), times, torch.cat((nothing, categories)))
+            both = self(torch.cat((latents, latents)), times, torch.cat((nothing, categories)), asked)
             free, bound = both.chunk(2)
             latents = latents + (free + guidance * (bound - free)) / steps
         return latents * self.scale + self.shift

@@ -1,4 +1,4 @@
-"""A convolutional GAN conditional on the category: a DCGAN's shape (Radford et al. 2016) under a modern loss.
+"""A convolutional GAN conditional on category and attributes: a DCGAN's shape (Radford et al. 2016) under a modern loss.
 
 Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long live the GAN!").
 """
@@ -17,8 +17,8 @@ from torch.nn.functional import adaptive_avg_pool2d, silu
 
 from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
 from packshot.models.base import Batch, ImageModel, ModelConfig, Optimizer, Phase, Terms, seeded_normal
-from packshot.models.blocks import BASE, ComparingCritic, ModulatedNorm, widths
-from packshot.records import ImageSpec, Record
+from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
+from packshot.records import Condition, ImageSpec, Record
 
 CHUNK = 64
 """Pictures whose latents are searched at once."""
@@ -55,29 +55,29 @@ class Config(ModelConfig):
     """Of the generator's moving average, in images."""
     search: Search = Search()
 
-    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> GAN:
-        return GAN(self, image, categories)
+    def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> GAN:
+        return GAN(self, image, categories, conditions)
 
 
 class Generator(nn.Module):
-    """Latents and categories to pictures: transposed convolutions of stride 2 from 4 x 4 on.
+    """Latents and what is asked for to pictures: transposed convolutions of stride 2 from 4 x 4 on.
 
     Both are heard at every level (Brock et al. 2019, without the splitting): pictures of a category then differ more than where
     the first level alone hears them.
     """
 
-    def __init__(self, config: Config, image: ImageSpec, categories: int) -> None:
+    def __init__(self, config: Config, image: ImageSpec, categories: int, attributes: int = 0) -> None:
         super().__init__()
         channels = (*reversed(widths(image, config.width, 4 * config.width)), max(config.width // 2, 4))
         features = 2 * config.latent
-        self.category = nn.Embedding(categories, config.latent)
+        self.category = ConditionEmbedding(categories, attributes, config.latent)
         self.begin = nn.Linear(features, channels[0] * BASE**2)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(previous, width, 4, 2, 1) for previous, width in pairwise(channels))
         self.norms = nn.ModuleList(ModulatedNorm(width, features) for width in channels)
         self.end = nn.Conv2d(channels[-1], image.channels, 3, 1, 1)
 
-    def forward(self, latents: Tensor, categories: Tensor) -> Tensor:
-        condition = torch.cat((latents, self.category(categories)), dim=1)
+    def forward(self, latents: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
+        condition = torch.cat((latents, self.category(categories, conditions)), dim=1)
         grid = silu(self.norms[0](self.begin(condition).unflatten(1, (-1, BASE, BASE)), condition))
         for grow, norm in zip(self.grow, self.norms[1:], strict=True):
             grid = silu(norm(grow(grid), condition))
@@ -90,12 +90,15 @@ class GAN(ImageModel):
     deployed: ClassVar[tuple[str, ...]] = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: Config, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()
+    ) -> None:
         super().__init__()
-        self.config, self.image, self.categories = config, image, categories
+        self.config, self.image, self.categories, self.conditions = config, image, categories, conditions
         self.latent_size, self.encodes = config.latent, False
-        self.generator = Generator(config, image, len(categories))
-        self.critic = ComparingCritic(image, len(categories), config.width)
+        attributes = sum(condition.size for condition in conditions)
+        self.generator = Generator(config, image, len(categories), attributes)
+        self.critic = ComparingCritic(image, len(categories), config.width, attributes)
 
     def phases(self) -> tuple[Phase, ...]:
         config = self.config
@@ -115,30 +118,31 @@ class GAN(ImageModel):
 
     def _draw(self, batch: Batch) -> Tensor:
         latents = torch.randn(len(batch.categories), self.config.latent, device=batch.categories.device)
-        pictures: Tensor = self.generator(latents, batch.categories)
+        pictures: Tensor = self.generator(latents, batch.categories, batch.conditions)
         return pictures
 
     def critic_loss(self, batch: Batch) -> Terms:
         chance = self.config.translation
         with torch.no_grad():
             drawn = translate(self._draw(batch), chance)
-        real = self.critic(translate(batch.images, chance), batch.categories)
-        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories))}
+        real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
+        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories, batch.conditions))}
 
     def penalty(self, batch: Batch) -> Terms:
         chance, weight = self.config.translation, self.config.penalty * self.config.penalty_every
         with torch.no_grad():
             drawn = translate(self._draw(batch), chance)
+        asked = batch.categories, batch.conditions
         return {
-            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), batch.categories),
-            "r2": weight * gradient_penalty(self.critic, drawn, batch.categories),
+            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), *asked),
+            "r2": weight * gradient_penalty(self.critic, drawn, *asked),
         }
 
     def generator_loss(self, batch: Batch) -> Terms:
         chance = self.config.translation
         with torch.no_grad():
-            real = self.critic(translate(batch.images, chance), batch.categories)
-        drawn = self.critic(translate(self._draw(batch), chance), batch.categories)
+            real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
+        drawn = self.critic(translate(self._draw(batch), chance), batch.categories, batch.conditions)
         return {"relativistic": relativistic_loss(drawn, real)}
 
     @torch.no_grad()
@@ -152,49 +156,56 @@ class GAN(ImageModel):
             norm.train()
         for batch in photos():
             latents = torch.randn(len(batch.categories), self.config.latent, generator=rng)
-            self.generator(latents.to(batch.categories.device), batch.categories)
+            self.generator(latents.to(batch.categories.device), batch.categories, batch.conditions)
         for norm in norms:
             norm.eval()
 
     @torch.no_grad()
-    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
         latents = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
-        pictures: Tensor = self.generator(latents, categories)
+        pictures: Tensor = self.generator(latents, categories, conditions)
         return pictures
 
     @torch.no_grad()
-    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Search the latent whose picture is nearest to each photo, by the protocol in the config.
 
-        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of a
-        category are then drawn once.
+        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of what
+        several share are then drawn once.
         """
         search = self.config.search
+        if conditions is None:
+            conditions = images.new_zeros(len(images), sum(condition.size for condition in self.conditions))
         best = torch.empty_like(images)
         errors = torch.full((len(images),), math.inf, device=images.device)
         for restart in range(search.restarts):
             rng = torch.Generator().manual_seed(search.seed + restart)
             candidates = torch.randn(search.candidates, self.config.latent, generator=rng).to(images.device)
-            guesses = self._guess(images, categories, candidates)
+            guesses = self._guess(images, categories, conditions, candidates)
             for rows in torch.split(torch.arange(len(images), device=images.device), CHUNK):
-                found = self._descend(guesses[rows], images[rows], categories[rows])
+                found = self._descend(guesses[rows], images[rows], categories[rows], conditions[rows])
                 error = (found - images[rows]).square().mean(dim=(1, 2, 3))
                 better = rows[error < errors[rows]]
                 best[better], errors[rows] = found[error < errors[rows]], torch.minimum(error, errors[rows])
         return best
 
-    def _guess(self, images: Tensor, categories: Tensor, candidates: Tensor) -> Tensor:
-        """The candidate whose thumbnail is nearest to each photo's, among the pictures of the photo's category."""
+    def _guess(self, images: Tensor, categories: Tensor, conditions: Tensor, candidates: Tensor) -> Tensor:
+        """The candidate whose thumbnail is nearest to each photo's, among the pictures of what the photo shows."""
         guesses = candidates.new_empty(len(images), candidates.shape[1])
-        for category in torch.unique(categories):
-            mine = categories == category
-            drawn = [self.generator(part, category.expand(len(part))) for part in torch.split(candidates, CHUNK)]
+        shown, which = torch.unique(torch.cat((categories[:, None], conditions), dim=1), dim=0, return_inverse=True)
+        for number, (category, *_) in enumerate(shown.tolist()):
+            mine = which == number
+            asked = conditions[mine][:1]
+            drawn = [
+                self.generator(part, categories.new_full((len(part),), int(category)), asked.expand(len(part), -1))
+                for part in torch.split(candidates, CHUNK)
+            ]
             thumbnails = torch.cat([adaptive_avg_pool2d(part, 8).flatten(1) for part in drawn])
             distances = torch.cdist(adaptive_avg_pool2d(images[mine], 8).flatten(1), thumbnails)
             guesses[mine] = candidates[distances.argmin(dim=1)]
         return guesses
 
-    def _descend(self, latents: Tensor, images: Tensor, categories: Tensor) -> Tensor:
+    def _descend(self, latents: Tensor, images: Tensor, categories: Tensor, conditions: Tensor) -> Tensor:
         """The pictures at the end of Adam's way down from `latents`: a warm-up, then a half cosine to nothing."""
         search = self.config.search
         latents = latents.clone().requires_grad_()
@@ -203,8 +214,8 @@ class GAN(ImageModel):
             share = min(1.0, (step + 1) / max(1, search.warmup_steps)) * (1 + math.cos(math.pi * step / search.steps)) / 2
             adam.param_groups[0]["lr"] = search.learning_rate * share
             with torch.enable_grad():
-                errors = (self.generator(latents, categories) - images).square().mean(dim=(1, 2, 3))
+                errors = (self.generator(latents, categories, conditions) - images).square().mean(dim=(1, 2, 3))
                 (latents.grad,) = torch.autograd.grad(errors.sum(), latents)
             adam.step()
-        found: Tensor = self.generator(latents.detach(), categories)
+        found: Tensor = self.generator(latents.detach(), categories, conditions)
         return found

@@ -17,7 +17,7 @@ from packshot.models.base import Batch, Fit, ImageModel, ModelConfig, Optimizer,
 from packshot.models.blocks import Critic, Decoder, Encoder, widths
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
-from packshot.records import ImageSpec, Record
+from packshot.records import Condition, ImageSpec, Record
 
 
 class Polish(Record):
@@ -36,7 +36,7 @@ class Polish(Record):
 
 
 class FlowPrior(Record):
-    """A latent flow that knows the category."""
+    """A latent flow that knows the category, and the attributes where there are any."""
 
     kind: Literal["flow"] = "flow"
     share: float = Field(120, gt=0)
@@ -46,14 +46,14 @@ class FlowPrior(Record):
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(256, ge=1)
     drop: float = Field(0.1, ge=0, lt=1)
-    """How often the category is forgotten in training, which makes guidance possible."""
+    """How often category and attributes are forgotten in training, which makes guidance possible."""
     steps: int = Field(25, ge=1, le=1000)
     """Of Euler, for each picture drawn."""
     guidance: float = Field(1.5, ge=0, le=10)
 
 
 class GaussianPrior(Record):
-    """One Gaussian for each category: no training."""
+    """One Gaussian for each category, moved by what is known of the attributes: no training."""
 
     kind: Literal["class_gaussians"] = "class_gaussians"
     spread: float = Field(0.7, gt=0, le=1)
@@ -73,8 +73,8 @@ class Config(ModelConfig):
     polish: Polish | None = Polish()
     prior: Annotated[FlowPrior | GaussianPrior, Field(discriminator="kind")] = FlowPrior()
 
-    def build(self, image: ImageSpec, categories: tuple[str, ...]) -> VAE:
-        return VAE(self, image, categories)
+    def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> VAE:
+        return VAE(self, image, categories, conditions)
 
 
 class VAE(ImageModel):
@@ -83,20 +83,23 @@ class VAE(ImageModel):
     deployed: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
     config: Config
 
-    def __init__(self, config: Config, image: ImageSpec, categories: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: Config, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()
+    ) -> None:
         super().__init__()
-        self.config, self.image, self.categories = config, image, categories
+        self.config, self.image, self.categories, self.conditions = config, image, categories, conditions
         self.latent_size, self.encodes = config.latent, True
+        kinds, sizes = len(categories), tuple(condition.size for condition in conditions)
         levels = widths(image, 2 * config.width, 8 * config.width)
         self.encoder = Encoder(image, levels, 2 * config.latent)
         self.decoder = Decoder(image, (*reversed(levels), config.width), config.latent)
         self.prior: LatentFlow | ClassGaussians
-        if isinstance(config.prior, FlowPrior):
-            self.prior = LatentFlow(config.latent, len(categories), width=config.prior.width, blocks=config.prior.blocks)
+        if isinstance(flow := config.prior, FlowPrior):
+            self.prior = LatentFlow(config.latent, kinds, width=flow.width, blocks=flow.blocks, attributes=sum(sizes))
         else:
-            self.prior = ClassGaussians(config.latent, len(categories))
+            self.prior = ClassGaussians(config.latent, kinds, sizes)
         if config.polish:
-            self.critic = Critic(image, len(categories), config.polish.critic_width)
+            self.critic = Critic(image, kinds, config.polish.critic_width, sum(sizes))
         # Where the autoencoder and the polish stop, as shares of the run.
         polish = config.polish.share if config.polish else 0.0
         prior = config.prior.share if isinstance(config.prior, FlowPrior) else 0.0
@@ -179,23 +182,24 @@ class VAE(ImageModel):
         chance = self._polish.translation
         with torch.no_grad():
             drawn = translate(self._redraw(batch), chance)
-        real = self.critic(translate(batch.images, chance), batch.categories)
-        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories))}
+        real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
+        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories, batch.conditions))}
 
     def penalty(self, batch: Batch) -> Terms:
         chance, weight = self._polish.translation, self._polish.penalty * self._polish.penalty_every
         with torch.no_grad():
             drawn = translate(self._redraw(batch), chance)
+        asked = batch.categories, batch.conditions
         return {
-            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), batch.categories),
-            "r2": weight * gradient_penalty(self.critic, drawn, batch.categories),
+            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), *asked),
+            "r2": weight * gradient_penalty(self.critic, drawn, *asked),
         }
 
     def polish_loss(self, batch: Batch) -> Terms:
         again, chance = self._redraw(batch), self._polish.translation
         with torch.no_grad():
-            real = self.critic(translate(batch.images, chance), batch.categories)
-        drawn = self.critic(translate(again, chance), batch.categories)
+            real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
+        drawn = self.critic(translate(again, chance), batch.categories, batch.conditions)
         return {
             "reconstruction": calibrated_error(again, batch.images),
             "relativistic": self._polish.weight * relativistic_loss(drawn, real),
@@ -207,13 +211,14 @@ class VAE(ImageModel):
         return (Fit("posteriors", self._keep_posteriors, at=self.polished),) if isinstance(self.prior, LatentFlow) else ()
 
     @torch.no_grad()
-    def _posteriors(self, photos: Callable[[], Iterator[Batch]]) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [(*self.encode(batch.images), batch.categories) for batch in photos()]
-        means, log_variances, categories = (torch.cat(column) for column in zip(*parts, strict=True))
-        return means, log_variances, categories
+    def _posteriors(self, photos: Callable[[], Iterator[Batch]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean and log variance of each photo's posterior, its category and what is known of its attributes."""
+        parts = [(*self.encode(batch.images), batch.categories, _told(batch)) for batch in photos()]
+        means, log_variances, categories, conditions = (torch.cat(column) for column in zip(*parts, strict=True))
+        return means, log_variances, categories, conditions
 
     def _keep_posteriors(self, photos: Callable[[], Iterator[Batch]]) -> None:
-        means, log_variances, _ = self._posteriors(photos)
+        means, log_variances, _, _ = self._posteriors(photos)
         self.posteriors = (means, log_variances)
         if isinstance(self.prior, LatentFlow):
             # The law of total variance, over photos and within each posterior.
@@ -227,32 +232,37 @@ class VAE(ImageModel):
         half = len(means) // 2
         rows = batch.rows + batch.flipped * half
         latents = posterior_sample(means[rows], log_variances[rows])
-        return {"velocity": self.prior.loss(latents, batch.categories, drop=self.config.prior.drop)}
+        return {"velocity": self.prior.loss(latents, batch.categories, batch.conditions, drop=self.config.prior.drop)}
 
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
         """Fit the class Gaussians, where they are the prior."""
         if isinstance(self.prior, ClassGaussians):
-            means, log_variances, categories = self._posteriors(photos)
-            self.prior.fit(means, log_variances.exp(), categories)
+            means, log_variances, categories, conditions = self._posteriors(photos)
+            self.prior.fit(means, log_variances.exp(), categories, conditions)
 
     # --- what it is for
 
     @torch.no_grad()
-    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
         noise = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
         settings = self.config.prior
         if isinstance(self.prior, LatentFlow) and isinstance(settings, FlowPrior):
-            latents = self.prior.transport(noise, categories, steps=settings.steps, guidance=settings.guidance)
+            latents = self.prior.transport(noise, categories, conditions, steps=settings.steps, guidance=settings.guidance)
         elif isinstance(self.prior, ClassGaussians) and isinstance(settings, GaussianPrior):
-            latents = self.prior.draw(noise, categories, spread=settings.spread)
+            latents = self.prior.draw(noise, categories, conditions, spread=settings.spread)
         pictures: Tensor = self.decoder(latents)
         return pictures
 
     @torch.no_grad()
-    def reconstruct(self, images: Tensor, categories: Tensor) -> Tensor:
-        """Decode the posterior's mean; the category is not needed."""
+    def reconstruct(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Decode the posterior's mean; neither category nor attributes are needed."""
         again: Tensor = self.decoder(self.encode(images)[0])
         return again
+
+
+def _told(batch: Batch) -> Tensor:
+    """What a batch says of attributes, (N, D); (N, 0) where it says nothing."""
+    return batch.images.new_zeros(len(batch.images), 0) if batch.conditions is None else batch.conditions
 
 
 def posterior_sample(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from packshot.errors import IntegrityError, MissingArtifact, TrainingFailed
 from packshot.models import AnyModel
 from packshot.models.base import ImageModel
-from packshot.records import Digest, ImageSpec, Name, Record, write_bytes
+from packshot.records import Condition, Digest, ImageSpec, Name, Record, write_bytes
 
 LARGEST_HEADER = 16 * 2**20
 KEY = "packshot"
@@ -28,6 +28,8 @@ class WeightsCard(Record):
     config: AnyModel
     image: ImageSpec
     categories: tuple[str, ...]
+    conditions: tuple[Condition, ...] = Field((), exclude_if=lambda conditions: not conditions)
+    """Left out where there are none: weights without are the same bytes as ever."""
     run: Name
     step: int
     dataset: Digest
@@ -74,7 +76,7 @@ def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, Wei
         )
     tensors, card = _header(content, path)
     with torch.random.fork_rng(devices=[]):
-        model = card.config.build(card.image, card.categories)
+        model = card.config.build(card.image, card.categories, card.conditions)
     expected: dict[str, list[object]] = {name: ["F32", list(tensor.shape)] for name, tensor in deployed_state(model).items()}
     if tensors != expected:
         odd = sorted(name for name in {*expected, *tensors} if expected.get(name) != tensors.get(name))

@@ -39,7 +39,7 @@ def train(params: Params, layout: Layout) -> TrainReport:
     dataset = Dataset.read(source / "dataset.json")
     split = load_split(source, "train")
     device = choose_device(params.train.device)
-    photos = Photos.resident(split.images, split.categories, device)
+    photos = Photos.resident(split, dataset.conditions, device)
     checkpoints: list[Checkpoint] = []
     tracked: list[Tracked] = []
     metrics: dict[str, dict[str, float]] = {}
@@ -50,7 +50,7 @@ def train(params: Params, layout: Layout) -> TrainReport:
         for run, desk in zip(params.train.runs, desks, strict=True):
             going_on = desk.resumable()
             with _tracked(tracking, run, desk, _tags(params, layout, dataset), going_on=going_on) as runlog:
-                model = build(run, dataset.image, dataset.categories, seed=params.seed, device=device)
+                model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=device)
                 progress = Progress(run.name, params.train.steps_of(run), params.train.batch_size)
                 state = fit(model, photos, run, params.train, seed=params.seed, log=Both(progress, runlog), keeper=desk)
             tracked.append(Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment))
@@ -77,6 +77,7 @@ def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, device: to
         config=run.model,
         image=dataset.image,
         categories=dataset.categories,
+        conditions=dataset.conditions,
         run=run.name,
         step=0,
         dataset=dataset.digest,

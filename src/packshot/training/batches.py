@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from packshot.images.pixels import to_unit
+from packshot.images.shards import Split
 from packshot.models.base import Batch
+from packshot.records import Condition
 
 CHUNK = 256
 """Photos handed over at once when all of them are asked for."""
+FORGET = 0.1
+"""How often each attribute of a photo is left unsaid in training, so that models learn to draw without it."""
 
 
 def mix(*parts: int | str) -> int:
@@ -32,16 +36,23 @@ def _order(key: int, count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photos:
-    """All training photos: pixels uint8, (N, H, W, 3), which is what channels-last convolutions read; categories int64, (N,)."""
+    """All training photos: pixels uint8, (N, H, W, 3), which is what channels-last convolutions read; categories int64, (N,).
+
+    `conditions` (float32, (N, D)) says what is known of their attributes, and `sizes` how many columns each attribute takes.
+    """
 
     pixels: Tensor
     categories: Tensor
+    conditions: Tensor | None = None
+    sizes: tuple[int, ...] = ()
 
     @classmethod
-    def resident(cls, images: NDArray[np.uint8], categories: NDArray[np.int64], device: torch.device) -> Photos:
-        """Copy a split, (N, 3, H, W), into the device's memory."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        return cls(pixels.to(device), torch.from_numpy(np.array(categories)).to(device))
+    def resident(cls, split: Split, conditions: tuple[Condition, ...], device: torch.device) -> Photos:
+        """Copy a split into the device's memory."""
+        pixels = torch.from_numpy(np.ascontiguousarray(split.images.transpose(0, 2, 3, 1)))
+        categories = torch.from_numpy(np.array(split.categories))
+        told = torch.from_numpy(np.array(split.conditions)).to(device) if conditions else None
+        return cls(pixels.to(device), categories.to(device), told, tuple(condition.size for condition in conditions))
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -57,7 +68,13 @@ class Photos:
         chances = np.random.Generator(np.random.Philox(key=mix(seed, "flips", size, step)))
         flipped = chances.random(size) < (0.5 if flips else 0.0)
         device = self.pixels.device
-        return self._take(torch.from_numpy(rows).to(device), torch.from_numpy(flipped).to(device))
+        batch = self._take(torch.from_numpy(rows).to(device), torch.from_numpy(flipped).to(device))
+        if batch.conditions is None:
+            return batch
+        lots = np.random.Generator(np.random.Philox(key=mix(seed, "attributes", size, step)))
+        said = lots.random((size, len(self.sizes)), dtype=np.float32) >= FORGET
+        columns = torch.from_numpy(np.repeat(said, self.sizes, axis=1)).to(device)
+        return replace(batch, conditions=batch.conditions * columns)
 
     def every(self, *, flips: bool) -> Iterator[Batch]:
         """Every photo in order; after that, where the run flips, every photo mirrored."""
@@ -68,4 +85,5 @@ class Photos:
     def _take(self, rows: Tensor, flipped: Tensor) -> Batch:
         pixels = self.pixels[rows]
         pixels = torch.where(flipped[:, None, None, None], pixels.flip(2), pixels)
-        return Batch(to_unit(pixels.permute(0, 3, 1, 2)), self.categories[rows], rows, flipped)
+        conditions = None if self.conditions is None else self.conditions[rows]
+        return Batch(to_unit(pixels.permute(0, 3, 1, 2)), self.categories[rows], rows, flipped, conditions)

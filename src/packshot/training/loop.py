@@ -14,7 +14,7 @@ from packshot.errors import TrainingFailed, UsageError
 from packshot.failpoints import failpoint
 from packshot.models import AnyModel
 from packshot.models.base import Batch, ImageModel, Phase
-from packshot.records import ImageSpec, Name, Record
+from packshot.records import Condition, ImageSpec, Name, Record
 from packshot.training.batches import Photos, mix
 from packshot.training.log import Log
 from packshot.training.pictures import sample_sheet
@@ -75,11 +75,19 @@ class Keeper(Protocol):
         """Keep what shows why the training failed."""
 
 
-def build(run: Run, image: ImageSpec, categories: tuple[str, ...], *, seed: int, device: torch.device) -> ImageModel:
+def build(
+    run: Run,
+    image: ImageSpec,
+    categories: tuple[str, ...],
+    conditions: tuple[Condition, ...],
+    *,
+    seed: int,
+    device: torch.device,
+) -> ImageModel:
     """The untrained model of a run, on `device`; its weights depend on the seed and the run's name."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, run.name, "weights") % 2**32)
-        model = run.model.build(image, categories)
+        model = run.model.build(image, categories, conditions)
     return model.to(device=device).to(memory_format=torch.channels_last)
 
 
