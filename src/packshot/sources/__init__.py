@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from packshot.images.colour import HexColour
+from packshot.images.manifest import CORE_COLUMNS
 from packshot.records import AttributeKind, AttributeName, Record
 from packshot.sources.folder import Folder
+from packshot.sources.packed import Packed
 from packshot.sources.synthetic import Synthetic
 
-AnySource = Annotated[Folder | Synthetic, Field(discriminator="kind")]
+AnySource = Annotated[Packed | Folder | Synthetic, Field(discriminator="kind")]
 """A source, dispatched by `kind:`."""
 
 
@@ -27,3 +29,9 @@ class IngestParams(Record):
     """Bits of 64 by which the hashes of near-duplicates may differ (images.fingerprint)."""
     attributes: dict[AttributeName, AttributeKind] = Field(default_factory=dict)
     """The typed columns that are taken over from the source, by name."""
+
+    @model_validator(mode="after")
+    def _keep_columns_apart(self) -> Self:
+        if taken := sorted(self.attributes.keys() & set(CORE_COLUMNS)):
+            raise ValueError(f"attributes cannot be called {', '.join(taken)}: the manifest has columns of these names")
+        return self

@@ -111,6 +111,10 @@ class Source(Record, ABC):
     def describe(self) -> str:
         """The source in a few words, the same on every machine: 'folder data/catalog'."""
 
+    def attribute_names(self, root: Path) -> frozenset[str]:
+        """The names of the attributes that the photos may have; reading photos is not needed to know them."""
+        return frozenset()
+
     @abstractmethod
     def photos(self, root: Path) -> Iterator[Photo | BadPhoto]:
         """Every photo in a stable order, or the reason why it is none. Relative paths are taken from `root`, the project.

@@ -73,12 +73,17 @@ class Folder(Source):
 
 def escape(text: str) -> str:
     """A name as it can be shown on one line: controls, direction marks and broken bytes become escapes."""
-    return "".join(char if _is_plain(char) else char.encode("unicode_escape", "backslashreplace").decode() for char in text)
+    return "".join(char if is_plain(char) else char.encode("unicode_escape", "backslashreplace").decode() for char in text)
 
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder is hidden, or something that file managers leave behind."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def is_plain(char: str) -> bool:
+    """Whether a character of a name can be shown as it is: no control, no direction mark, no broken byte."""
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or char in "\u200c\u200d"
 
 
 def _root(folder: Path) -> Iterator[Photo | BadPhoto]:
@@ -101,7 +106,7 @@ def _root(folder: Path) -> Iterator[Photo | BadPhoto]:
 
 
 def _category(folder: Path, name: str, category: str) -> Iterator[Photo | BadPhoto]:
-    if not all(map(_is_plain, name)) or name != name.strip():
+    if not all(map(is_plain, name)) or name != name.strip():
         yield _bad(name, category, "NAME", "a category's name is text on one line, without spaces around it")
         return
     offered, seen = 0, set[str]()
@@ -167,7 +172,3 @@ def _pass_over(name: str) -> None:
 
 def _suffix(name: str) -> str:
     return PurePath(name).suffix.lower()
-
-
-def _is_plain(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or char in "\u200c\u200d"
