@@ -118,7 +118,7 @@ def photos(figures: Iterable[tuple[str, str, str]]) -> str:
         label = escape(name)
         picture = f'<img alt="{label}" title="{label}" src="{uri}">' if uri else '<p class="soft small">no picture</p>'
         words = f'<span title="{label}">{escape(shorten(name))}</span>' if name else ""
-        cells.append(f"<figure>{picture}<figcaption>{' · '.join(filter(None, (told, words)))}</figcaption></figure>")
+        cells.append(f"<figure>{picture}<figcaption>{'<br>'.join(filter(None, (told, words)))}</figcaption></figure>")
     return f'<div class="photos">{"".join(cells)}</div>' if cells else ""
 
 

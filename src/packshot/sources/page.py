@@ -30,7 +30,8 @@ from packshot.sources.overview import (
 
 MOST_PICTURES = 700
 MOST_OFFENDERS, MOST_GROUPS, MOST_OF_A_GROUP, MOST_FILES = 24, 24, 6, 60
-"""How much of each a page shows; it says so where there is more, and report.json has all."""
+MOST_OPEN = 8
+"""How much of each a page shows, and how long a list stands open; it says so where there is more, and report.json has all."""
 
 _MEASURES = tuple(Measures.__slots__)
 
@@ -227,7 +228,8 @@ def _quarantine(bad: Sequence[BadPhoto], rows: pa.Table, find: _Finder, thumbnai
         members = groups[reason]
         shown = members[:MOST_FILES]
         twins = _twins(shown, rows, find)
-        yield f'<details open><summary><b>{quote(reason)}</b> <span class="soft">{_plural(len(members), "file")}</span></summary>'
+        many = f'<span class="soft">{_plural(len(members), "file")}</span>'
+        yield f"<details{' open' if len(members) <= MOST_OPEN else ''}><summary><b>{quote(reason)}</b> {many}</summary>"
         yield table(
             ["file", "category", "detail"], [[name_cell(one.path), name_cell(one.category), quote(one.detail)] for one in shown]
         )
