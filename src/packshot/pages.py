@@ -137,6 +137,11 @@ def bar(share: float) -> str:
     return f'<div class="bar" style="width:{100 * min(1.0, max(0.0, share)):.1f}%"></div>'
 
 
+def tell_number(value: float) -> str:
+    """A number as people read it: 1,023 · 31.2 · 0.0412."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def histogram(
     counts: Sequence[int],
     low: float,
@@ -173,5 +178,5 @@ def histogram(
             parts.append(f'<line class="limit" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height:.0f}" stroke-dasharray="3 2"/>')
     return (
         f'<svg viewBox="0 0 240 80" role="img" aria-label="histogram from {low:.4g} to {high:.4g}">{"".join(parts)}'
-        f'<text x="0" y="77">{low:.4g}</text><text x="240" y="77" text-anchor="end">{high:.4g}</text></svg>'
+        f'<text x="0" y="77">{tell_number(low)}</text><text x="240" y="77" text-anchor="end">{tell_number(high)}</text></svg>'
     )

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from packshot.images.thumbnails import Thumbnails
-from packshot.pages import bar, histogram, photos, shorten, table
+from packshot.pages import bar, histogram, photos, shorten, table, tell_number
 from packshot.records import Attribute, Catalog
 from packshot.sources.folder import escape
 
@@ -48,7 +48,7 @@ def draw_measures(measures: Mapping[str, NDArray[np.float64]], bounds: Sequence[
         outside = sum(int((known < bound.at_least).sum()) if bound.at_least is not None else 0 for bound in held) + sum(
             int((known > bound.at_most).sum()) if bound.at_most is not None else 0 for bound in held
         )
-        told = f"median {number(float(np.median(known)))}"
+        told = f"median {tell_number(float(np.median(known)))}"
         if at_least is not None or at_most is not None:
             told += f" · expected {_expected(at_least, at_most)} · outside: {outside:,} ({share(outside, known.size)})"
         charts.append(f'<div class="chart"><b>{quote(name)}</b>{drawing}<p class="soft">{told}</p></div>')
@@ -56,7 +56,7 @@ def draw_measures(measures: Mapping[str, NDArray[np.float64]], bounds: Sequence[
         yield "<h2>Measures</h2>"
         yield (
             '<p class="soft">One value a photo. Dashed lines are bounds, red bins lie outside them; the ends gather what lies '
-            "beyond the 0.2 and 99.8 percentiles.</p>"
+            "beyond the 0.5 and 99.5 percentiles.</p>"
         )
         yield f'<div class="charts">{"".join(charts)}</div>'
 
@@ -135,11 +135,6 @@ def name_cell(name: str) -> str:
     return f'<span class="name">{quote(escape(shorten(name, 160)))}</span>'
 
 
-def number(value: float) -> str:
-    """A number as people read it: 1,023 · 31.2 · 0.0412."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def share(part: int, whole: int) -> str:
     """'12.3 %'; never 0 or 100 where it is not."""
     if not whole or not part:
@@ -151,18 +146,18 @@ def share(part: int, whole: int) -> str:
 
 
 def _range(known: NDArray[np.float64], *bounds: float | None) -> tuple[float, float]:
-    low, high = (float(edge) for edge in np.quantile(known, [0.002, 0.998]))
+    low, high = (float(edge) for edge in np.quantile(known, [0.005, 0.995]))
     for bound in bounds:
         if bound is not None:
             low, high = min(low, bound), max(high, bound)
     room = (high - low) * 0.04 or max(abs(low), 1.0) * 0.05
-    return (low if low == 0 else low - room), high + room
+    return (max(0.0, low - room) if known.min() >= 0 else low - room), high + room
 
 
 def _expected(at_least: float | None, at_most: float | None) -> str:
     if at_least is None:
-        return f"at most {number(at_most or 0.0)}"
-    return f"at least {number(at_least)}" if at_most is None else f"{number(at_least)} to {number(at_most)}"
+        return f"at most {tell_number(at_most or 0.0)}"
+    return f"at least {tell_number(at_least)}" if at_most is None else f"{tell_number(at_least)} to {tell_number(at_most)}"
 
 
 def _values(attribute: Attribute, known: pa.ChunkedArray) -> str:
@@ -170,7 +165,7 @@ def _values(attribute: Attribute, known: pa.ChunkedArray) -> str:
         return ""
     if attribute.kind == "number":
         values = known.to_numpy()
-        low, middle, high = (number(float(edge)) for edge in np.quantile(values, [0, 0.5, 1]))
+        low, middle, high = (tell_number(float(edge)) for edge in np.quantile(values, [0, 0.5, 1]))
         return f"from {low} to {high}, median {middle}"
     if attribute.kind == "date":
         return f"from {pc.min(known).as_py()} to {pc.max(known).as_py()}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from packshot.images.fingerprint import group
 from packshot.images.measure import Measures
 from packshot.images.thumbnails import Thumbnails
-from packshot.pages import bar, draw_verdict, page, photos, shorten, table, tiles
+from packshot.pages import bar, draw_verdict, page, photos, shorten, table, tell_number, tiles
 from packshot.records import BadPhoto, Catalog, Expectation, ValidationReport
 from packshot.sources.folder import escape
 from packshot.sources.overview import (
@@ -25,7 +25,6 @@ from packshot.sources.overview import (
     draw_measures,
     draw_rights,
     name_cell,
-    number,
 )
 
 MOST_PICTURES = 700
@@ -179,7 +178,7 @@ def _offenders(
         if others:
             yield f"<p>{', '.join(f'<code>{quote(shorten(name, 120))}</code>' for name in others)}</p>"
         column = values.get(found.column)
-        told = ["" if column is None else f"<b>{number(float(column[row]))}</b>" for row in rows]
+        told = ["" if column is None else f"<b>{tell_number(float(column[row]))}</b>" for row in rows]
         names = [name for name, row in zip(shown, places, strict=True) if row is not None]
         yield photos(zip(thumbnails.draw(rows), names, told, strict=True))
         if (more := max(found.unexpected, len(found.offenders)) - len(shown)) > 0:
