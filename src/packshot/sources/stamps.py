@@ -48,7 +48,7 @@ class Stamps:
 
     def save(self) -> None:
         """Write what was found or learnt since the index was opened; the rest is forgotten."""
-        entries = np.concatenate([*self._kept, np.frombuffer(bytes(self._learnt), dtype=_ENTRY), np.zeros(0, _ENTRY)])
+        entries = np.frombuffer(b"".join([*(part.tobytes() for part in self._kept), self._learnt]), dtype=_ENTRY)
         body = entries[np.lexsort((entries["check"], entries["key"]))].tobytes()
         write_bytes(self._path, hashlib.sha256(body).digest() + body)
 
