@@ -66,7 +66,7 @@ def take(photo: Photo, recipe: Recipe) -> Intake | BadPhoto:
     FAULT is the reason where packshot itself fails over it, CHANGED where the bytes are not those that the source announced.
     Raises MemoryError.
     """
-    content = b""
+    sha256 = ""
     try:
         if isinstance(photo.content, Encoded):
             content = photo.content.read()
@@ -95,8 +95,9 @@ def take(photo: Photo, recipe: Recipe) -> Intake | BadPhoto:
         )
     except Exception as error:
         _require_memory(error)
-        reason, detail = (error.reason, error.detail) if isinstance(error, PictureError) else ("FAULT", _place(error))
-        return bad_photo(photo, reason, detail, sha256=hashlib.sha256(content).hexdigest() if content else "")
+        if isinstance(error, PictureError):
+            return bad_photo(photo, error.reason, error.detail, sha256=sha256)
+        return bad_photo(photo, "FAULT", _place(error))
 
 
 def take_all(items: Iterable[Photo | BadPhoto], recipe: Recipe) -> Iterator[Intake | BadPhoto]:
