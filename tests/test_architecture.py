@@ -18,8 +18,8 @@ DOORS = {
     "great_expectations": {"src/packshot/adapters/expectations.py"},
     "bentoml": {"src/packshot/adapters/shelf.py", "services/"},
     "prefect": {"flows/"},
-    "dvc": {"src/packshot/adapters/versioning.py"},
-    "yaml": {"src/packshot/params.py", "src/packshot/adapters/versioning.py"},
+    "dvc": {"src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},
+    "yaml": {"src/packshot/params.py", "src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},
     "typer": {"src/packshot/cli.py"},
 }
 """Which vendor may be imported where."""
