@@ -165,8 +165,8 @@ class _Worker(Generic[Item, Outcome]):
     def __init__(self, work: Callable[[Item], Outcome], preload: list[str]) -> None:
         context = multiprocessing.get_context("forkserver")
         self._place = context.RawValue(c_int64, _NOWHERE)
-        with _starting, _one_thread(), _no_daemon():
-            context.set_forkserver_preload(preload)
+        with _starting, _no_daemon():
+            _run_server(preload)
             self._socket, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(work, theirs, self._place), daemon=True)
             self._process.start()
@@ -200,14 +200,13 @@ class _Worker(Generic[Item, Outcome]):
         return Death(self._place.value, code)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Start the server of clean forks, where it does not run, such that libraries make no threads in it."""
+def _run_server(preload: list[str]) -> None:
+    """Start the server of clean forks, where it does not run; it imports what the work needs, and libraries make no threads."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
+        forkserver.set_forkserver_preload(preload)
         forkserver.ensure_running()
-        yield
     finally:
         for name, value in before.items():
             if value is None:

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from packshot.errors import Unavailable
+from packshot.images.decode import Recipe
+from packshot.records import BadPhoto
+from packshot.sources import cluster
+from packshot.sources.base import File, Photo
+from packshot.sources.intake import Intake, take_all
+from packshot.sources.synthetic import Synthetic
+from tests.images.files import jpeg, png, product
+from tests.sources.drawings import HERE, OnlyHere, die, draw, draw_late, gorge
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Recipe(side=64, background="#ffffff")
+ONE_A_CHUNK = Recipe(side=2048, background="#ffffff")
+
+pytestmark = pytest.mark.servers
+
+
+@contextmanager
+def program(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Dask's programs on the loopback interface, ended with all its children."""
+    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env={**os.environ, **own},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def scheduler(folder: Path) -> Iterator[str]:
+    told = folder / "scheduler.json"
+    words = (
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(told),
+    )
+    with program(*words) as process:
+        wait_until(lambda: (told.is_file() and told.stat().st_size > 0) or process.poll() is not None)
+        yield json.loads(told.read_text())["address"]
+
+
+def worker(address: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    words = ("--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder), *options)
+    return program("distributed.cli.dask_worker", address, *words)  # type: ignore[return-value]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler and two workers; the second one has a nanny, as Dask's own have, and so may have no children of its own."""
+    folder = tmp_path_factory.mktemp("dask")
+    with scheduler(folder) as told, worker(told, folder, "--no-nanny"), worker(told, folder, "--nanny"):
+        yield told
+
+
+@pytest.fixture
+def on_dask(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PACKSHOT_DASK", address)
+    return address
+
+
+def photo(name: str, content: object) -> Photo:
+    return Photo(name=name, category="hat", content=content)  # type: ignore[arg-type]
+
+
+def facts(one: Intake | BadPhoto) -> object:
+    """All that an outcome says; a drawing equals none but itself, so a photo is known by its name."""
+    if isinstance(one, BadPhoto):
+        return one
+    return {name: getattr(one, name) for name in Intake.__slots__ if name != "photo"} | {"name": one.photo.name}
+
+
+def test_a_cluster_s_result_is_this_machine_s(on_dask: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = {"a.jpg": jpeg(product(3, 90, 120)), "b.png": png(), "cut.jpg": jpeg()[:300], "empty.jpg": b"", "c.jpg": png()}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    items: list[Photo | BadPhoto] = [photo(name, File(tmp_path / name)) for name in [*files, "gone.jpg"]]
+    items += [BadPhoto(path="x", category="hat", reason="SYMLINK", detail="a link"), photo("die", die), photo("gorge", gorge)]
+    items += Synthetic(path="src", count=60, seed=7, size=64).photos(tmp_path)
+    there = list(take_all(items, RECIPE))
+    monkeypatch.delenv("PACKSHOT_DASK")
+    here = list(take_all(items, RECIPE))
+    assert [facts(one) for one in there] == [facts(one) for one in here]
+    reasons = [one.reason for one in there if isinstance(one, BadPhoto)]
+    assert reasons == ["TRUNCATED", "EMPTY", "EXTENSION", "UNREADABLE", "SYMLINK", "CRASHED", "BUDGET"]
+
+
+def test_both_workers_work_and_only_so_much_is_under_way(on_dask: str) -> None:
+    asked = 0
+
+    def endless() -> Iterator[Photo]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield photo(str(asked), partial(draw, asked))
+
+    found = take_all(endless(), ONE_A_CHUNK)
+    assert [facts(next(found))["name"] for _ in range(10)] == [str(index) for index in range(1, 11)]  # type: ignore[index]
+    assert 10 < asked <= 10 + 2 * cluster.CHUNKS_AHEAD
+    found.close()
+
+
+def test_a_file_that_only_this_machine_sees_is_no_bad_photo(on_dask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HERE, "yes")
+    with pytest.raises(Unavailable, match=r"a worker cannot read hat/a.jpg.*same path on every worker"):
+        list(take_all([photo("hat/a.jpg", OnlyHere())], RECIPE))
+
+
+def test_workers_of_other_versions_are_refused(on_dask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_versions", lambda: (("python", "3.11"), ("numpy", "0.9"), ("pillow", "1.0")))
+    with pytest.raises(Unavailable, match=r"other versions.*numpy 0\.9 there, .* here.*constraints\.txt") as caught:
+        list(take_all([photo("a", partial(draw, 1))], RECIPE))
+    assert caught.value.exit_code == 20
+
+
+def test_a_worker_that_is_killed_costs_nothing(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PACKSHOT_DASK", address)
+    with worker(address, tmp_path, "--no-nanny") as third:
+        wait_until(lambda: _workers(address) == 3)
+        found = take_all([photo(str(index), partial(draw_late, index)) for index in range(30)], ONE_A_CHUNK)
+        there = [next(found)]
+        wait_until(lambda: bool(_decoders(third)))
+        orphans = _decoders(third)
+        third.kill()
+        there += found
+    _, alive = psutil.wait_procs(orphans, timeout=30)
+    assert not alive
+    assert [one.photo.name for one in there if isinstance(one, Intake)] == [str(index) for index in range(30)]
+
+
+def _decoders(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [one for child in psutil.Process(process.pid).children() for one in child.children()]
+
+
+def _workers(address: str) -> int:
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        return len(client.nthreads())
+
+
+# --- no cluster -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("PACKSHOT_DASK", address)
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+        with pytest.raises(Unavailable, match=r"no scheduler answers within 1 s.*PACKSHOT_DASK") as caught:
+            next(take_all([photo("a", partial(draw, 1))], RECIPE))
+    assert caught.value.exit_code == 20
+
+
+@pytest.mark.parametrize("address", ["nonsense://x", "tcp://nowhere.invalid:1", "tcp://127.0.0.1"])
+def test_an_address_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("PACKSHOT_DASK", address)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with pytest.raises(Unavailable, match="no scheduler answers"):
+        next(take_all([photo("a", partial(draw, 1))], RECIPE))
+
+
+def test_a_cluster_without_workers_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cluster, "WORKERS_SECONDS", 1)
+    with scheduler(tmp_path) as address:
+        monkeypatch.setenv("PACKSHOT_DASK", address)
+        with pytest.raises(Unavailable, match="has no workers after 1 s"):
+            next(take_all([photo("a", partial(draw, 1))], RECIPE))
+
+
+def test_a_cluster_that_goes_away_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with scheduler(tmp_path) as address, worker(address, tmp_path, "--no-nanny"):
+        monkeypatch.setenv("PACKSHOT_DASK", address)
+        found = take_all([photo(str(index), partial(draw_late, index)) for index in range(100)], ONE_A_CHUNK)
+        next(found)
+        for process in psutil.Process().children():
+            if "distributed.cli.dask_scheduler" in process.cmdline() and str(tmp_path / "scheduler.json") in process.cmdline():
+                process.kill()
+        with pytest.raises(Unavailable, match="the Dask cluster"):
+            list(found)
+
+
+def test_dask_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKSHOT_DASK", "tcp://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(Unavailable, match=r"Dask is not installed.*packshot\[dask\]"):
+        next(take_all([photo("a", partial(draw, 1))], RECIPE))
