@@ -88,12 +88,19 @@ def file_draft(path: Path, size: int) -> Iterator[Path]:
     Raises OutOfResources on a full disk, with what is needed and what is free.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
+    with take_room(path, size):
         try:
             yield draft
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def take_room(path: Path, size: int) -> Iterator[None]:
+    """Turn a full disk, while `size` bytes are written to `path`, into OutOfResources with what is needed and what is free."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -221,7 +228,7 @@ class Suspicion(Record):
     likely: str
     """The category that it looks like."""
     confidence: float = Field(ge=0.0, le=1.0)
-    """The probability of `likely`, by a model that has not seen the photo."""
+    """The probability that `category` is wrong, by a model that has not seen the photo."""
 
 
 class ValidationReport(Record):
@@ -368,6 +375,8 @@ class EvaluationReport(Record):
     dataset: Digest
     evidence: Digest
     """Of the held-out photos, the seeds, the extractors and the protocol's settings: equal evidence, comparable scores."""
+    conditions: tuple[Condition, ...] = Field((), exclude_if=lambda conditions: not conditions)
+    """What the models are conditioned on beside the category."""
     references: tuple[Score, ...]
     """Baselines and rungs of the ladder, measured in the same run."""
     scorecards: tuple[Scorecard, ...]
@@ -455,7 +464,11 @@ class ServiceCard(Record):
     family: str
     image: ImageSpec
     categories: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    """What a picture may be asked for beside its category."""
     dataset: Digest
+    catalog: str = ""
+    """The digest of the catalogue that the dataset was cut from (records.Catalog); empty where it was not noted."""
     data_version: str
     """DVC's md5 of the catalogue; empty where it is not under DVC."""
     git_commit: str

@@ -12,7 +12,7 @@ import torch
 from packshot.evaluation.baselines import mean_picture
 from packshot.evaluation.evidence import Evidence, Pixels, RealSide, Redrawn, Scores, pick
 from packshot.evaluation.gate import GateParams, judge
-from packshot.evaluation.metrics import METRICS
+from packshot.evaluation.metrics import due_metrics
 from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
 from packshot.evaluation.scoring import NotFinite, collect_evidence, gather_real_side, measure_references, score, withhold_all
 from packshot.models import gan, vae
@@ -44,11 +44,11 @@ def policy() -> GateParams:
 
 
 @pytest.fixture
-def ask(references: tuple[Score, ...], policy: GateParams) -> Callable[..., Judgement]:
+def ask(real: RealSide, references: tuple[Score, ...], policy: GateParams) -> Callable[..., Judgement]:
     """What the gate says of one evidence."""
 
     def ask_gate(evidence: Evidence | None, how: str = "encoded") -> Judgement:
-        scores = score(evidence) if evidence else withhold_all("the model drew pixels that are not finite numbers")
+        scores = score(evidence) if evidence else withhold_all("the model drew pixels that are not finite numbers", real)
         point = Checkpoint(run="control", family="vae", step=1, path="weights/control.safetensors", sha256="0" * 64)
         card = Scorecard(checkpoint=point, scores=scores, reconstruction=how)
         report = EvaluationReport(dataset="d" * 64, evidence="e" * 64, references=references, scorecards=(card,))
@@ -92,7 +92,7 @@ def test_real_photos_that_nobody_has_seen_pass(real, fresh, ask):
 
 def test_every_metric_is_measured_on_a_sound_evidence(real, fresh):
     found = score(evidence(real, *fresh))
-    assert [told.metric for told in found] == list(METRICS)
+    assert [told.metric for told in found] == list(due_metrics(real))
     assert not [told for told in found if told.estimate.value is None]
 
 

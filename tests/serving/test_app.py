@@ -83,7 +83,7 @@ def test_a_deadline_ends_the_request_and_its_work_and_leaves_no_thread(desk: Des
 
 def test_a_model_that_breaks_while_it_draws_is_a_500_without_its_words(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(type(desk.follower.current.engine.model)):  # type: ignore[misc,union-attr]
-        def sample(self, categories: Tensor, seeds: object) -> Tensor:
+        def sample(self, categories: Tensor, seeds: object, conditions: Tensor | None = None) -> Tensor:
             raise ArithmeticError("secret of the model")
 
     now = desk.follower.current

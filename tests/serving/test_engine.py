@@ -86,7 +86,7 @@ class Sketchy(torch.nn.Module):
         super().__init__()
         self.image, self.categories, self.config, self.draw = model.image, model.categories, model.config, draw
 
-    def sample(self, categories: Tensor, seeds: Sequence[int]) -> Tensor:
+    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
         return self.draw(len(categories))  # type: ignore[no-any-return,operator]
 
 

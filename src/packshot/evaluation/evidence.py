@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packshot.evaluation.attributes import Conditions, Named, read_labels
 from packshot.evaluation.baselines import PrincipalComponents, mean_picture, nearest_photos
 from packshot.evaluation.diversity import Alikeness, measure_alikeness
 from packshot.evaluation.kid import unit_scale
@@ -19,6 +20,7 @@ from packshot.evaluation.neighbours import FEWEST, Neighbours, meet_neighbours
 from packshot.evaluation.psnr import psnr
 from packshot.evaluation.ssim import ssim
 from packshot.images.shards import Split
+from packshot.records import Condition
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -75,6 +77,25 @@ class RealSide:
     neighbours: int
     seed: int
     resamples: int
+    conditions: tuple[Condition, ...] = ()
+    """What models are conditioned on beside the category."""
+    attributes: Mapping[str, ClassifierEyes] = field(default_factory=dict)
+    """For each label among them, eyes that tell its values apart: they were trained as `catalog` was."""
+
+    def name_attributes(self, pictures: Pixels, conditions: Conditions) -> tuple[Named, ...]:
+        """For each label attribute, the values that pictures were asked for, or have, and those that are seen in them."""
+        named = []
+        labels = read_labels(self.conditions, conditions)
+        for condition in self.conditions:
+            if condition.name in labels:
+                known = np.flatnonzero(labels[condition.name] >= 0)
+                seen = self.attributes[condition.name].classify(pictures[known])
+                named.append(Named(condition, labels[condition.name][known], seen))
+        return tuple(named)
+
+    @cached_property
+    def unseen_named(self) -> tuple[Named, ...]:
+        return self.name_attributes(np.asarray(self.unseen.images), self.unseen.conditions)
 
     @cached_property
     def catalog_scale(self) -> float:
@@ -161,6 +182,8 @@ class Evidence:
     asked: Labels
     """The category that each was asked for."""
     redrawn: Redrawn | None = None
+    conditions: Conditions | None = None
+    """What else each was asked for (N, D); None where it was drawn by its category alone."""
 
     @property
     def matched(self) -> int:
@@ -178,6 +201,10 @@ class Evidence:
     @cached_property
     def recognised(self) -> Labels:
         return self.real.catalog.classify(self.drawn)
+
+    @cached_property
+    def named(self) -> tuple[Named, ...]:
+        return () if self.conditions is None else self.real.name_attributes(self.drawn, self.conditions)
 
     @cached_property
     def neighbours(self) -> Neighbours | None:
@@ -222,6 +249,7 @@ def pick(split: Split, rows: NDArray[np.int64]) -> Split:
         categories=split.categories[rows],
         ids=tuple(split.ids[row] for row in rows),
         groups=tuple(split.groups[row] for row in rows),
+        conditions=split.conditions[rows],
     )
 
 
@@ -232,6 +260,7 @@ def join(one: Split, other: Split) -> Split:
         categories=np.concatenate([one.categories, other.categories]),
         ids=one.ids + other.ids,
         groups=one.groups + other.groups,
+        conditions=np.concatenate([one.conditions, other.conditions]),
     )
 
 

@@ -48,8 +48,9 @@ class Bound(Record):
     proof: Literal["shown", "measured", "not_refuted"] = "shown"
     """`shown`: the whole 95 % interval keeps to it; where the limit lies inside, the answer is inconclusive.
     `measured`: the value keeps to it. `not_refuted`: it fails only where the whole interval breaks it."""
-    when: Literal["always", "encoded", "searched"] = "always"
-    """Held against every model, or only against those that draw a photo again by encoding it, or by searching for it."""
+    when: Literal["always", "encoded", "searched", "conditioned"] = "always"
+    """Held against every model, or only against those that draw a photo again by encoding it, or by searching for it; or only
+    where models are conditioned on label attributes."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Bound:
@@ -78,7 +79,8 @@ def judge(report: EvaluationReport, params: GateParams) -> Verdict:
     Whatever is missing, withheld or not a finite number fails. A flawless reconstruction fails too: it is a leak.
     """
     references = {score.metric: score.estimate for score in report.references}
-    judgements = tuple(_judge_one(card, references, params) for card in report.scorecards)
+    labelled = any(condition.kind == "label" for condition in report.conditions)
+    judgements = tuple(_judge_one(card, references, params, labelled=labelled) for card in report.scorecards)
     passing = [card for card, said in zip(report.scorecards, judgements, strict=True) if said.passed]
     best = _pick(passing, params)
     return Verdict(
@@ -137,8 +139,9 @@ def better(metric: str, one: float, other: float) -> bool:
     return one > other if METRICS[metric].higher_is_better else one < other
 
 
-def _judge_one(card: Scorecard, references: Mapping[str, Estimate], params: GateParams) -> Judgement:
-    due = [bound for bound in params.bounds if bound.when in {"always", card.reconstruction}]
+def _judge_one(card: Scorecard, references: Mapping[str, Estimate], params: GateParams, *, labelled: bool) -> Judgement:
+    occasions = {"always", card.reconstruction, *(["conditioned"] if labelled else [])}
+    due = [bound for bound in params.bounds if bound.when in occasions]
     findings = (*_leak_alarms(card), *(hold(bound, card.estimate(bound.metric), references) for bound in due))
     failing = [finding for finding in findings if finding.state != "pass"]
     rejected = [finding for finding in failing if finding.state == "reject"]

@@ -80,12 +80,14 @@ CLIMBING = ("kid", "kid_pixels", "precision", "recall", "density", "coverage")
 """What is measured on every rung."""
 OF_REAL_PHOTOS = ("fd_catalog", "class_consistency", "intra_class_ssim", "copy_rate", "authenticity", "copying_z")
 """What is measured on unseen real photos as well."""
+OF_ATTRIBUTES = ("attribute_consistency",)
+"""And where models are conditioned on attributes."""
 BASELINES = ("mean_photo", "nearest_photo")
 """Beside PCA, whose size is the model's."""
 
 REFERENCE_NAMES: tuple[str, ...] = (
     *(f"{metric}_{rung}" for metric in CLIMBING for rung in RUNGS),
-    *(f"{metric}_real" for metric in OF_REAL_PHOTOS),
+    *(f"{metric}_real" for metric in (*OF_REAL_PHOTOS, *OF_ATTRIBUTES)),
     *(f"{metric}_{baseline}" for metric in ("psnr", "ssim") for baseline in BASELINES),
 )
 """What a bound may be written against."""

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from packshot.evaluation.attributes import estimate_attribute_consistency, estimate_worst_attribute
 from packshot.evaluation.bootstrap import estimate_mean, estimate_share, withhold
 from packshot.evaluation.consistency import estimate_consistency, estimate_worst_shortfall
 from packshot.evaluation.diversity import estimate_alikeness, estimate_worst_excess
-from packshot.evaluation.evidence import Evidence, Redrawn
+from packshot.evaluation.evidence import Evidence, RealSide, Redrawn
 from packshot.evaluation.frechet import estimate_frechet
 from packshot.evaluation.kid import kernel_distance
 from packshot.evaluation.memorisation import estimate_authenticity, estimate_copy_rate, estimate_copying_z
@@ -28,6 +29,8 @@ class Metric:
     description: str
     unit: str = ""
     higher_is_better: bool = True
+    conditioned: bool = False
+    """Whether it speaks of label attributes, and is measured only where models are conditioned on some."""
 
 
 def _reconstruction(name: Literal["psnr", "ssim"], less: Literal["", "pca", "nearest"] = "") -> Callable[[Evidence], Estimate]:
@@ -104,6 +107,16 @@ def _class_consistency(evidence: Evidence) -> Estimate:
     return estimate_consistency(evidence.asked, evidence.recognised)
 
 
+def _attribute_consistency(evidence: Evidence) -> Estimate:
+    return estimate_attribute_consistency(evidence.named)
+
+
+def _attribute_consistency_worst(evidence: Evidence) -> Estimate:
+    if not evidence.named:
+        return withhold("no label attribute is asked for")
+    return estimate_worst_attribute(evidence.named, evidence.real.unseen_named)
+
+
 def _intra_class_ssim(evidence: Evidence) -> Estimate:
     return estimate_alikeness(evidence.alikeness)
 
@@ -140,6 +153,14 @@ METRICS: Mapping[str, Metric] = {
     "class_consistency_worst": Metric(
         _class_consistency_worst, "Share recognised less that of real photos, in the category where it is worst"
     ),
+    "attribute_consistency": Metric(
+        _attribute_consistency, "Share of attributes, such as a colour, recognised as what was asked for", conditioned=True
+    ),
+    "attribute_consistency_worst": Metric(
+        _attribute_consistency_worst,
+        "Share recognised less that of real photos, for the value of an attribute where it is worst",
+        conditioned=True,
+    ),
     "intra_class_ssim": Metric(
         _intra_class_ssim, "How alike the new pictures of a category are: high where it collapses", higher_is_better=False
     ),
@@ -157,6 +178,11 @@ METRICS: Mapping[str, Metric] = {
     "copying_z": Metric(_copying_z, "Below 0, new pictures lie nearer to training photos than unseen photos do (C_T)", "sd"),
 }
 """In the order in which a report tells them."""
+
+
+def due_metrics(real: RealSide) -> tuple[str, ...]:
+    """The metrics that a model is measured by: all, but those of attributes where models know of none."""
+    return tuple(name for name, metric in METRICS.items() if real.attributes or not metric.conditioned)
 
 
 def measure(evidence: Evidence, names: tuple[str, ...]) -> dict[str, Estimate]:

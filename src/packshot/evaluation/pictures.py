@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from packshot.evaluation.evidence import Evidence, Pixels, Redrawn, spread
 from packshot.evaluation.scoring import draw
+from packshot.images.conditions import encode_wish
 from packshot.images.sheet import contact_sheet
 from packshot.models.base import ImageModel
 
@@ -20,6 +21,8 @@ EACH = 8
 """New pictures of each category."""
 SHOWN = 16
 """Photos beside their reconstructions, on an even course through the categories."""
+MOST_VALUES = 24
+"""Of an attribute, on its sheet."""
 PAIRS = 10
 """The worst, and as many from the middle; and the new pictures that come nearest to a training photo."""
 
@@ -31,6 +34,24 @@ def show_samples(model: ImageModel, seed: int) -> Pixels:
     pictures = draw(model, asked, list(range(seed, seed + EACH)) * kinds)
     labels = [name if not column else "" for name in model.categories for column in range(EACH)]
     return contact_sheet(pictures, EACH, labels, scale=_scale(pictures))
+
+
+def show_attributes(model: ImageModel, seed: int) -> Pixels:
+    """For each label attribute a row of new pictures a category: first as it comes, then one a value, all from one seed."""
+    kinds = len(model.categories)
+    sheets = []
+    for condition in model.conditions:
+        if condition.kind == "label":
+            values = condition.values[:MOST_VALUES]
+            wishes = [{}, *({condition.name: value} for value in values)]
+            encoded = np.stack([encode_wish(model.conditions, wish) for wish in wishes])
+            asked = np.repeat(np.arange(kinds), len(wishes))
+            pictures = draw(model, asked, [seed] * len(asked), np.tile(encoded, (kinds, 1)))
+            labels = [label for name in model.categories for label in (name, *values)]
+            sheets.append(contact_sheet(pictures, len(wishes), labels, scale=_scale(pictures)))
+    widest = max(sheet.shape[1] for sheet in sheets)
+    wide = [np.pad(sheet, ((0, 0), (0, widest - sheet.shape[1]), (0, 0)), constant_values=255) for sheet in sheets]
+    return np.concatenate(wide)
 
 
 def show_reconstructions(redrawn: Redrawn) -> Pixels:

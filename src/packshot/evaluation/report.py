@@ -13,6 +13,7 @@ from packshot.records import Checkpoint, Estimate, EvaluationReport, Finding, Ju
 
 CAPTIONS: Mapping[str, str] = {
     "samples": "New pictures, one row a category, the same seeds in every row",
+    "attributes": "New pictures by attribute: a row a category, first as it comes, then one a value, all from one seed",
     "reconstructions": "Held-out photos, and right of each the same photo drawn again",
     "worst": "The ten photos that come back worst, then ten from the middle",
     "nearest": "The new pictures that come nearest to a training photo, and right of each that photo: copies would show here",
@@ -33,7 +34,7 @@ def render_report(verdict: Verdict, report: EvaluationReport, pictures: Mapping[
     for said in sorted(verdict.judgements, key=lambda said: said.checkpoint.name != chosen):
         name = said.checkpoint.name
         body += _checkpoint(said, cards[name], pictures.get(name, {}))
-    body += [*_baselines(report), *_ladder(report), *_lineage(verdict)]
+    body += [*_baselines(report), *_ladder(report), *_attributes(report), *_lineage(verdict)]
     return page(f"packshot: {'passed' if verdict.passed else 'not passed'}", body)
 
 
@@ -155,6 +156,27 @@ def _ladder(report: EvaluationReport) -> Iterator[str]:
         for card in report.scorecards
     ]
     yield table(["real photos", *CLIMBING], rows, numbers=range(1, 1 + len(CLIMBING)))
+
+
+def _attributes(report: EvaluationReport) -> Iterator[str]:
+    real = next((score.estimate for score in report.references if score.metric == "attribute_consistency_real"), None)
+    if real is None:
+        return
+    names = ", ".join(condition.name for condition in report.conditions if condition.kind == "label")
+    yield "<h2>What was asked for</h2>"
+    yield (
+        f'<p class="soft">Pictures asked for with the attributes of real photos ({escape(names)}), seen by a classifier that was '
+        "trained on real photos' own. Real photos that it has not seen are the measure: it errs on them too.</p>"
+    )
+    rows = [["real photos", _score(real) + _small(real), ""]]
+    for card in report.scorecards:
+        scores = [card.estimate(f"attribute_consistency{worst}") for worst in ("", "_worst")]
+        rows.append([f"<b>{escape(card.checkpoint.name)}</b>", *(_score(score) + _small(score) for score in scores)])
+    yield table(["", "recognised as asked for", "less than real photos, worst value"], rows, numbers=(1, 2))
+
+
+def _small(estimate: Estimate | None) -> str:
+    return f'<br><span class="soft small">{escape(estimate.note)}</span>' if estimate and estimate.note else ""
 
 
 def _lineage(verdict: Verdict) -> Iterator[str]:

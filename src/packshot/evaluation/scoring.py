@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from packshot.errors import DataRejected, IntegrityError
+from packshot.evaluation.attributes import Conditions, borrow_conditions, read_labels
 from packshot.evaluation.bootstrap import estimate_mean, withhold
-from packshot.evaluation.evidence import Evidence, Pixels, RealSide, Redrawn, Scores, apportion, fold, join, pick, spread
+from packshot.evaluation.evidence import (
+    ClassifierEyes,
+    Evidence,
+    Pixels,
+    RealSide,
+    Redrawn,
+    Scores,
+    apportion,
+    fold,
+    join,
+    pick,
+    spread,
+)
 from packshot.evaluation.features import PixelEyes, train_eyes
-from packshot.evaluation.ladder import CLIMBING, OF_REAL_PHOTOS, RUNGS
-from packshot.evaluation.metrics import METRICS, measure
-from packshot.evaluation.protocol import EvaluateParams
+from packshot.evaluation.ladder import CLIMBING, OF_ATTRIBUTES, OF_REAL_PHOTOS, RUNGS
+from packshot.evaluation.metrics import due_metrics, measure
+from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
 from packshot.images.pixels import to_pixels, to_unit
 from packshot.images.shards import Split
 from packshot.models.base import ImageModel
-from packshot.records import Digest, Estimate, Score
+from packshot.records import Condition, Digest, Estimate, Score
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +51,13 @@ class NotFinite(Exception):
 
 
 def gather_real_side(
-    names: tuple[str, ...], training: Split, val: Split, test: Split, params: EvaluateParams, cache: Path
+    names: tuple[str, ...],
+    training: Split,
+    val: Split,
+    test: Split,
+    params: EvaluateParams,
+    cache: Path,
+    conditions: tuple[Condition, ...] = (),
 ) -> RealSide:
     """Lay out the real photos, and train the eyes.
 
@@ -69,12 +89,28 @@ def gather_real_side(
         neighbours=params.neighbours,
         seed=params.seed,
         resamples=params.resamples,
+        conditions=conditions,
+        attributes=_train_attribute_eyes(looked_at, conditions, params.extractor, cache),
     )
+
+
+def _train_attribute_eyes(
+    photos: Split, conditions: tuple[Condition, ...], params: ExtractorParams, cache: Path
+) -> dict[str, ClassifierEyes]:
+    """For each label attribute a classifier of the catalogue's own design, trained on the photos of which it is known."""
+    eyes: dict[str, ClassifierEyes] = {}
+    for name, labels in read_labels(conditions, photos.conditions).items():
+        known = pick(photos, np.flatnonzero(labels >= 0))
+        values = next(len(condition.values) for condition in conditions if condition.name == name)
+        log.info("training the eyes for %s on %d photos, or fetching them", name, len(known))
+        eyes[name] = train_eyes(replace(known, categories=labels[labels >= 0]), values, params, cache)
+    return eyes
 
 
 def digest_evidence(real: RealSide, params: EvaluateParams, dataset: Digest) -> Digest:
     """The digest of all that scores rest on, but the model: equal evidence, comparable scores."""
-    parts = [PROTOCOL, dataset, params.content_digest(), real.catalog.digest, real.pixels.digest]
+    eyes = [real.catalog.digest, real.pixels.digest, *(eyes.digest for eyes in real.attributes.values())]
+    parts = [PROTOCOL, dataset, params.content_digest(), *eyes]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -88,8 +124,10 @@ def measure_references(real: RealSide, latent_sizes: Iterable[int]) -> tuple[Sco
     ]
     for rung, degrade in RUNGS.items():
         drawn, asked = degrade(np.asarray(real.unseen.images), real.unseen.categories)
-        wanted = (*CLIMBING, *OF_REAL_PHOTOS) if rung == "real" else CLIMBING
-        found = measure(Evidence(real, drawn, asked), wanted)
+        wanted, told = CLIMBING, None
+        if rung == "real":
+            wanted, told = (*CLIMBING, *OF_REAL_PHOTOS, *(OF_ATTRIBUTES if real.attributes else ())), real.unseen.conditions
+        found = measure(Evidence(real, drawn, asked, conditions=told), wanted)
         scores += [Score(metric=f"{metric}_{rung}", estimate=estimate) for metric, estimate in found.items()]
         log.info("the ladder's rung '%s' is measured", rung)
     return tuple(scores)
@@ -98,6 +136,7 @@ def measure_references(real: RealSide, latent_sizes: Iterable[int]) -> tuple[Sco
 def collect_evidence(model: ImageModel, real: RealSide, params: EvaluateParams) -> Evidence:
     """Let a model draw held-out photos again, and new pictures in the categories' real proportions.
 
+    Where models are conditioned on attributes, each new picture is asked for with those of a real training photo of its category.
     A model without an encoder searches for `params.searched_photos` of them only. Raises NotFinite where a pixel is not a number.
     """
     photos = real.held_out
@@ -112,26 +151,31 @@ def collect_evidence(model: ImageModel, real: RealSide, params: EvaluateParams) 
         nearest=_among(real.baselines["nearest_photo"], real.held_out, photos),
     )
     asked = apportion(real.training.categories, len(real.names), params.samples)
+    told = None
+    if real.conditions:
+        told = borrow_conditions(real.training.conditions, real.training.categories, asked, params.seed)
     log.info("drawing %d new pictures", len(asked))
-    return Evidence(real, draw(model, asked, range(params.seed, params.seed + len(asked))), asked, redrawn)
+    return Evidence(real, draw(model, asked, range(params.seed, params.seed + len(asked)), told), asked, redrawn, told)
 
 
 def score(evidence: Evidence) -> tuple[Score, ...]:
-    """Measure every metric."""
-    return tuple(Score(metric=name, estimate=estimate) for name, estimate in measure(evidence, tuple(METRICS)).items())
+    """Measure every metric that is due."""
+    found = measure(evidence, due_metrics(evidence.real))
+    return tuple(Score(metric=name, estimate=estimate) for name, estimate in found.items())
 
 
-def withhold_all(reason: str) -> tuple[Score, ...]:
+def withhold_all(reason: str, real: RealSide) -> tuple[Score, ...]:
     """The scores of a model that cannot be measured."""
-    return tuple(Score(metric=name, estimate=withhold(reason)) for name in METRICS)
+    return tuple(Score(metric=name, estimate=withhold(reason)) for name in due_metrics(real))
 
 
-def draw(model: ImageModel, categories: NDArray[np.int64], seeds: Iterable[int]) -> Pixels:
-    """New pictures of a model, uint8 (N, 3, S, S): one for each category and seed, clamped and rounded to bytes."""
+def draw(model: ImageModel, categories: NDArray[np.int64], seeds: Iterable[int], conditions: Conditions | None = None) -> Pixels:
+    """New pictures of a model, uint8 (N, 3, S, S): one for each category, seed and condition, clamped and rounded to bytes."""
     every = list(seeds)
 
     def part(rows: slice) -> Tensor:
-        return model.sample(torch.from_numpy(np.ascontiguousarray(categories[rows])), every[rows])
+        told = None if conditions is None else torch.from_numpy(np.ascontiguousarray(conditions[rows]))
+        return model.sample(torch.from_numpy(np.ascontiguousarray(categories[rows])), every[rows], told)
 
     return _collect(part, len(categories), BATCH)
 
@@ -141,7 +185,8 @@ def redraw(model: ImageModel, photos: Split) -> Pixels:
 
     def part(rows: slice) -> Tensor:
         images = to_unit(torch.from_numpy(np.array(photos.images[rows])))
-        return model.reconstruct(images, torch.from_numpy(np.array(photos.categories[rows])))
+        told = torch.from_numpy(np.array(photos.conditions[rows])) if model.conditions else None
+        return model.reconstruct(images, torch.from_numpy(np.array(photos.categories[rows])), told)
 
     return _collect(part, len(photos), BATCH if model.encodes else len(photos))
 

@@ -103,6 +103,7 @@ class Bundle:
             family=self.candidate().family,
             image=card.image,
             categories=card.categories,
+            conditions=card.conditions,
             dataset=card.dataset,
             data_version=lineage.data_version,
             git_commit=lineage.git_commit,

@@ -22,13 +22,15 @@ from packshot.errors import Unavailable
 from packshot.images.sheet import contact_sheet, encode_png
 from packshot.layout import Layout
 from packshot.params import Params
-from packshot.records import Record, Verdict, write_bytes
+from packshot.records import Record, ServiceCard, Verdict, write_bytes
 from packshot.release.promote import promote
 from packshot.release.register import register
 from packshot.release.review import review
 from packshot.serving.client import ask, generate
 
 PICTURES_EACH = 8
+MOST_VALUES = 24
+"""Of an attribute, on its sheet."""
 START_SECONDS = 120
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ def demo(params: Params, layout: Layout, *, by: str, on_line: Callable[[str], No
         log.info("the service answers at %s", url)
         categories = json.loads(ask(f"{url}/describe").content)["categories"]
         drawn = [generate(url, name, count=PICTURES_EACH, seed=params.seed, sha256=live.sha256) for name in categories]
+        _draw_attributes(url, ServiceCard.read(Path(live.card)), params.seed, layout.var / "demo")
     sheet = layout.var / "demo" / "pictures.png"
     labels = [label for name in categories for label in (name, *[""] * (PICTURES_EACH - 1))]
     pictures = np.concatenate(drawn)
@@ -76,6 +79,20 @@ def demo(params: Params, layout: Layout, *, by: str, on_line: Callable[[str], No
         pictures=len(pictures),
         verdict=verdict.reason,
     )
+
+
+def _draw_attributes(url: str, card: ServiceCard, seed: int, folder: Path) -> None:
+    """For each label that the model knows, a sheet from the service: a row a category, a column a value, all from one seed."""
+    for condition in card.conditions:
+        if values := condition.values[:MOST_VALUES]:
+            wishes = [(name, value) for name in card.categories for value in values]
+            drawn = [
+                generate(url, name, count=1, seed=seed, sha256=card.sha256, attributes={condition.name: value})
+                for name, value in wishes
+            ]
+            labels = [f"{value} {name}" for name, value in wishes]
+            sheet = contact_sheet(np.concatenate(drawn), columns=len(values), labels=labels, scale=2)
+            write_bytes(folder / f"{condition.name}.png", encode_png(sheet))
 
 
 @contextmanager

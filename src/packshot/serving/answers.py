@@ -27,7 +27,14 @@ class Drawn:
     content: bytes
 
 
-def answer_pictures(request: Request, live: Live, category: str, form: Format, drawn: Sequence[Drawn]) -> Response:
+def answer_pictures(
+    request: Request,
+    live: Live,
+    category: str,
+    form: Format,
+    drawn: Sequence[Drawn],
+    attributes: Mapping[str, str | float] | None = None,
+) -> Response:
     """One picture is answered as its own bytes, unless the caller accepts JSON by name; several are always JSON."""
     media_type = ENCODINGS[form].media_type
     if len(drawn) == 1 and "application/json" not in request.headers.get("accept", "").lower():
@@ -37,16 +44,15 @@ def answer_pictures(request: Request, live: Live, category: str, form: Format, d
         {"data": base64.b64encode(one.content).decode("ascii")} | ({} if one.seed is None else {"seed": one.seed})
         for one in drawn
     ]
-    return answer_json(
-        {
-            "model": live.model,
-            "version": live.version,
-            "digest": live.sha256,
-            "category": category,
-            "media_type": media_type,
-            "images": images,
-        }
-    )
+    told = {
+        "model": live.model,
+        "version": live.version,
+        "digest": live.sha256,
+        "category": category,
+        "media_type": media_type,
+        "images": images,
+    }
+    return answer_json(told | ({"attributes": dict(attributes)} if attributes else {}))
 
 
 def answer_json(content: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

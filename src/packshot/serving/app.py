@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from packshot.serving.page import Page
 from packshot.serving.problems import Problem, invalid, quoted, too_late, unavailable
 from packshot.serving.requests import (
     Format,
+    check_attributes,
     check_category,
     check_work,
     parse_generate,
@@ -98,12 +99,15 @@ class Application:
         serving = self._serving(request)
         card = serving.engine.card
         category = check_category(asked.category, card.categories)
+        conditions = check_attributes(asked.attributes, card.conditions)
+        attributes = {told.name: asked.attributes[told.name] for told in card.conditions if told.name in asked.attributes}
         check_work(asked.count, card.image)
         seeds = picture_seeds(secrets.randbelow(DRAWN_SEEDS) if asked.seed is None else asked.seed, asked.count)
-        pictures = await self._await(request, self._drawing, serving.engine.drawing, [Wish(category, seed) for seed in seeds])
-        drawn = await self._encode(serving, pictures, seeds, asked.format)
+        wishes = [Wish(category, seed, conditions) for seed in seeds]
+        pictures = await self._await(request, self._drawing, serving.engine.drawing, wishes)
+        drawn = await self._encode(serving, pictures, seeds, asked.format, attributes)
         self.metrics.count_pictures("generate", len(drawn))
-        return answer_pictures(request, serving.live, asked.category, asked.format, drawn)
+        return answer_pictures(request, serving.live, asked.category, asked.format, drawn, attributes)
 
     async def _reconstruct(self, request: Request) -> Response:
         check_type(request, [encoding.media_type for encoding in ENCODINGS.values()])
@@ -120,7 +124,7 @@ class Application:
         finally:
             self._uploads -= 1
         pictures = await self._await(request, self._redrawing, serving.engine.redrawing, [Photo(pixels, category)])
-        drawn = await self._encode(serving, pictures, [None], asked.format)
+        drawn = await self._encode(serving, pictures, [None], asked.format, {})
         self.metrics.count_pictures("reconstruct", 1)
         return answer_pictures(request, serving.live, asked.category, asked.format, drawn)
 
@@ -178,12 +182,17 @@ class Application:
                 batcher.cancel(ticket)
 
     async def _encode(
-        self, serving: Serving, pictures: Sequence[Pixels], seeds: Sequence[int | None], form: Format
+        self,
+        serving: Serving,
+        pictures: Sequence[Pixels],
+        seeds: Sequence[int | None],
+        form: Format,
+        attributes: Mapping[str, str | float],
     ) -> list[Drawn]:
         def run() -> list[Drawn]:
             live = serving.live
             return [
-                Drawn(seed, encode(pixels, form, Mark(live.model, live.version, live.sha256, seed)))
+                Drawn(seed, encode(pixels, form, Mark(live.model, live.version, live.sha256, seed, attributes)))
                 for pixels, seed in zip(pictures, seeds, strict=True)
             ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 
@@ -26,7 +27,7 @@ class Answer:
     content: bytes
 
 
-def ask(url: str, body: dict[str, str | int] | None = None) -> Answer:
+def ask(url: str, body: Mapping[str, object] | None = None) -> Answer:
     """GET `url`, or POST `body` to it as JSON. Raises Unavailable where there is no answer, or none with a status below 400."""
     data = json.dumps(body).encode() if body else None
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -39,12 +40,15 @@ def ask(url: str, body: dict[str, str | int] | None = None) -> Answer:
         raise Unavailable(f"the service does not answer: {reason}", where=url, advice="start it: make serve") from None
 
 
-def generate(url: str, category: str, *, count: int, seed: int, sha256: str) -> NDArray[np.uint8]:
+def generate(
+    url: str, category: str, *, count: int, seed: int, sha256: str, attributes: Mapping[str, str] | None = None
+) -> NDArray[np.uint8]:
     """Ask the service at `url` for pictures: uint8 (count, H, W, 3).
 
     Raises IntegrityError where it serves other weights than `sha256`, or answers with something that is no picture.
     """
-    answer = ask(f"{url}/generate", {"category": category, "count": count, "seed": seed, "format": "png"})
+    wish: dict[str, object] = {"category": category, "count": count, "seed": seed, "format": "png"}
+    answer = ask(f"{url}/generate", wish | ({"attributes": dict(attributes)} if attributes else {}))
     if answer.digest != sha256:
         raise IntegrityError(
             f"the service answers with {answer.digest[:12]}, not {sha256[:12]}", where=url, advice="promote again"

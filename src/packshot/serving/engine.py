@@ -1,4 +1,4 @@
-"""Weights to pictures: the same category and seed give the same picture, whatever else is drawn."""
+"""Weights to pictures: the same category, attributes and seed give the same picture, whatever else is drawn."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from packshot.errors import IntegrityError
+from packshot.images.conditions import encode_wish
 from packshot.images.pixels import to_pixels, to_unit
 from packshot.models.base import ImageModel
 from packshot.records import Live, ServiceCard
@@ -27,15 +28,19 @@ MICRO_BATCH = 8
 """Every draw has this shape, padded: kernels are chosen by shape, and another kernel rounds differently."""
 
 GOLDEN = 16
-"""The most pictures that a warm-up draws, each twice."""
+"""The most pictures of categories, and as many of attributes, that a warm-up draws, each twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A picture to be drawn: the category's number, and a seed in [0, 2**63)."""
+    """A picture to be drawn: the category's number, a seed in [0, 2**63), and what else is asked for.
+
+    `conditions` are the D numbers that `images.conditions` encodes; none at all where only the category matters.
+    """
 
     category: int
     seed: int
+    conditions: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Engine:
         if (card.model, card.version, card.sha256) != (live.model, live.version, live.sha256):
             raise IntegrityError("the card describes another version", where=live.card, advice="promote again")
         model, own = load_weights(Path(live.weights), live.sha256)
-        if (own.image, own.categories) != (card.image, card.categories):
+        if (own.image, own.categories, own.conditions) != (card.image, card.categories, card.conditions):
             raise IntegrityError(
                 "the card describes other pictures than the weights draw", where=live.card, advice="promote again"
             )
@@ -95,11 +100,15 @@ class Engine:
         return [self._redraw(photo) for photo in photos]
 
     def warm_up(self) -> None:
-        """Draw golden pictures of the categories, twice.
+        """Draw golden pictures of the categories, and of each attribute's values, twice.
 
         Raises IntegrityError where one is broken: not finite, flat, or not drawn the same again.
         """
-        wishes = [Wish(category, 0) for category in range(min(len(self.card.categories), GOLDEN))]
+        kinds = len(self.card.categories)
+        wishes = [Wish(category, 0) for category in range(min(kinds, GOLDEN))]
+        named = [(told.name, value) for told in self.card.conditions for value in told.values or (told.mean,)]
+        for place, (name, value) in enumerate(named[:GOLDEN]):
+            wishes.append(Wish(place % kinds, 0, tuple(encode_wish(self.card.conditions, {name: value}).tolist())))
         for start in range(0, len(wishes), MICRO_BATCH):
             some = wishes[start : start + MICRO_BATCH]
             drawn = self._sample(some)
@@ -115,8 +124,11 @@ class Engine:
     def _sample(self, wishes: Sequence[Wish]) -> Tensor:
         """(MICRO_BATCH, C, H, W): the last wish fills up the batch."""
         padded = [*wishes, *[wishes[-1]] * (MICRO_BATCH - len(wishes))]
+        told = None
+        if size := sum(condition.size for condition in self.card.conditions):
+            told = torch.tensor([wish.conditions or (0.0,) * size for wish in padded])
         with torch.no_grad():
-            return self.model.sample(torch.tensor([wish.category for wish in padded]), [wish.seed for wish in padded])
+            return self.model.sample(torch.tensor([wish.category for wish in padded]), [wish.seed for wish in padded], told)
 
     def _redraw(self, photo: Photo) -> Pixels:
         images = to_unit(torch.from_numpy(photo.pixels.copy())).permute(2, 0, 1)[None].contiguous()

@@ -6,9 +6,12 @@ an `XMP ` chunk of a WebP. It is written here, byte by byte, because OpenCV 5.0'
 
 from __future__ import annotations
 
+import json
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from struct import pack, unpack_from
+from xml.sax.saxutils import escape
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 NAMESPACE = "urn:packshot:marks:1#"
@@ -23,18 +26,22 @@ _PACKET = (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Who made a picture. `seed` is None where the picture redraws a photo."""
+    """Who made a picture. `seed` is None where the picture redraws a photo; `attributes` are those that it was asked for with."""
 
     model: str
     version: int
     digest: str
     seed: int | None
+    attributes: Mapping[str, str | float] = field(default_factory=dict)
 
     def packet(self) -> bytes:
-        """The XMP packet. Every field is a name, a number or hexadecimal: nothing needs escaping."""
+        """The XMP packet, in ASCII. Every field is a name, a number or hexadecimal, but the attributes: JSON, escaped for XML."""
         fields = f' packshot:Model="{self.model}" packshot:Version="{self.version}" packshot:Digest="{self.digest}"'
         if self.seed is not None:
             fields += f' packshot:Seed="{self.seed}"'
+        if self.attributes:
+            told = json.dumps(dict(self.attributes), separators=(",", ":"))
+            fields += f' packshot:Attributes="{escape(told, {chr(34): "&quot;"})}"'
         return _PACKET.format(namespace=NAMESPACE, generated=GENERATED, fields=fields).encode("ascii")
 
 

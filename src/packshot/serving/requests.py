@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
 from starlette.datastructures import QueryParams
 
-from packshot.records import ImageSpec, Record
+from packshot.errors import UsageError
+from packshot.images.conditions import LONGEST_VALUE, check_value, encode_wish
+from packshot.records import Condition, ImageSpec, Record
 from packshot.serving.problems import Problem, invalid, malformed, quoted
 
 Format = Literal["png", "jpeg", "webp"]
@@ -19,6 +21,7 @@ SEEDS = 2**63
 """Seeds are whole numbers in [0, SEEDS)."""
 
 MOST_PICTURES = 64
+MOST_ATTRIBUTES = 64
 WORK_PIXELS = 16 * 1024 * 1024
 """The most pixels that one request may ask for: 64 pictures of 512 x 512, 16 of 1024 x 1024."""
 
@@ -31,6 +34,10 @@ class GenerateRequest(Record):
     seed: int | None = Field(None, ge=0, lt=SEEDS)
     """Drawn by the service where left out."""
     format: Format = "png"
+    attributes: dict[str, Annotated[str, Field(max_length=LONGEST_VALUE)] | float] = Field(
+        default_factory=dict, max_length=MOST_ATTRIBUTES
+    )
+    """What GET /describe lists as conditions, by name: a label's word or a number. What is left out turns out as it likes."""
 
 
 class ReconstructRequest(Record):
@@ -84,6 +91,21 @@ def check_category(category: str, known: Sequence[str]) -> int:
     return known.index(category)
 
 
+def check_attributes(attributes: Mapping[str, str | float], known: Sequence[Condition]) -> tuple[float, ...]:
+    """What is asked for beside the category, as the model's conditions (D,). Raises Problem 422 with what is allowed."""
+    conditions = {condition.name: condition for condition in known}
+    for name, value in attributes.items():
+        if name not in conditions:
+            there = f"there is no attribute '{quoted(name)}'"
+            raise invalid(there if known else f"{there}: this model knows none", field="attributes", allowed=tuple(conditions))
+        try:
+            check_value(conditions[name], value)
+        except UsageError as error:
+            allowed = conditions[name].values or ("a number",)
+            raise invalid(f"'{name}' cannot be '{quoted(str(value))}'", field=f"attributes.{name}", allowed=allowed) from error
+    return tuple(encode_wish(known, attributes).tolist())
+
+
 def check_work(count: int, image: ImageSpec) -> None:
     """Raise Problem 422 where `count` pictures of this size are more work than one request may cause."""
     most = max(1, WORK_PIXELS // image.size**2)
@@ -109,6 +131,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "count": (f"a whole number from 1 to {MOST_PICTURES}",),
     "seed": ("a whole number from 0 to 2**63 - 1",),
     "format": ("png", "jpeg", "webp"),
+    "attributes": ("an object with a word or a number for each attribute that GET /describe lists as a condition",),
 }
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from packshot.adapters.tracking import Tracking
 from packshot.errors import IntegrityError
 from packshot.evaluation.evidence import Evidence, RealSide
-from packshot.evaluation.pictures import show_nearest, show_reconstructions, show_samples, show_worst
+from packshot.evaluation.pictures import show_attributes, show_nearest, show_reconstructions, show_samples, show_worst
 from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.scoring import (
     NotFinite,
@@ -65,7 +65,7 @@ def evaluate(params: Params, layout: Layout) -> EvaluationReport:
             advice="run the stage 'train' again",
         )
     training, val, test = (load_split(layout.stage("prepare"), name) for name in ("train", "val", "test"))
-    real = gather_real_side(dataset.categories, training, val, test, settings, layout.cache)
+    real = gather_real_side(dataset.categories, training, val, test, settings, layout.cache, dataset.conditions)
     models = {checkpoint: _load(layout, checkpoint, dataset) for checkpoint in trained.checkpoints}
     references = measure_references(real, (model.latent_size for model in models.values()))
     clear(out)
@@ -78,6 +78,7 @@ def evaluate(params: Params, layout: Layout) -> EvaluationReport:
     report = EvaluationReport(
         dataset=dataset.digest,
         evidence=digest_evidence(real, settings, dataset.digest),
+        conditions=dataset.conditions,
         references=references,
         scorecards=tuple(cards),
     )
@@ -103,7 +104,8 @@ def tell_metrics(report: EvaluationReport) -> dict[str, dict[str, float]]:
 def _load(layout: Layout, checkpoint: Checkpoint, dataset: Dataset) -> ImageModel:
     path = layout.stage("train") / checkpoint.path
     model, card = load_weights(path, checkpoint.sha256)
-    if (card.dataset, card.categories, card.image) != (dataset.digest, dataset.categories, dataset.image):
+    asked = (dataset.digest, dataset.categories, dataset.conditions, dataset.image)
+    if (card.dataset, card.categories, card.conditions, card.image) != asked:
         raise IntegrityError(
             "these weights were trained on another dataset", where=str(path), advice="run the stage 'train' again"
         )
@@ -117,9 +119,11 @@ def _judge(
     try:
         evidence = collect_evidence(model, real, params.evaluate)
         pictures = {"samples": show_samples(model, params.evaluate.seed), "nearest": show_nearest(evidence)}
+        if real.attributes:
+            pictures["attributes"] = show_attributes(model, params.evaluate.seed)
     except NotFinite as fault:
         log.warning("%s: %s", checkpoint.name, fault)
-        return Scorecard(checkpoint=checkpoint, scores=withhold_all(str(fault)), reconstruction=how), []
+        return Scorecard(checkpoint=checkpoint, scores=withhold_all(str(fault), real), reconstruction=how), []
     if evidence.redrawn is not None:
         pictures |= {"reconstructions": show_reconstructions(evidence.redrawn), "worst": show_worst(evidence.redrawn)}
     for what, picture in pictures.items():
