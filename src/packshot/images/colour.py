@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -20,15 +21,8 @@ HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 """A colour as people write it: '#ffffff'."""
 
 _ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_FLIPS = {2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
+"""By orientation: whether the rows and the columns run backwards, after rows and columns change places from 5 on."""
 
 
 def parse_colour(text: HexColour) -> Colour:
@@ -55,10 +49,33 @@ def flatten(image: Image.Image, content: bytes, background: Colour) -> Image.Ima
 def orient(picture: Image.Image, source: Image.Image) -> Pixels:
     """The pixels, turned as the EXIF of `source` says; a broken or unknown orientation turns nothing."""
     try:
-        turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
+        orientation = source.getexif().get(_ORIENTATION, 1)
     except Exception:  # EXIF is free-form, and so are the ways in which it breaks
-        turn = None
-    return np.array(picture if turn is None else picture.transpose(turn))
+        orientation = 1
+    return turn(np.array(picture), orientation)
+
+
+def orientation_of(exif: bytes) -> Any:
+    """The orientation that an EXIF block, from 'Exif' on, speaks of; 1, upright, where it speaks of none or is broken."""
+    if not exif:
+        return 1
+    tags = Image.Exif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tags.load(exif)
+            return tags.get(_ORIENTATION, 1)
+        except Exception:  # as above
+            return 1
+
+
+def turn(pixels: Pixels, orientation: Any) -> Pixels:
+    """Pixels (H, W, 3) turned upright from one of EXIF's orientations 2 to 8; any other leaves them as they are."""
+    if not isinstance(orientation, int) or not 2 <= orientation <= 8:
+        return pixels
+    upright = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
+    down, right = _FLIPS[orientation]
+    return np.ascontiguousarray(upright[:: -1 if down else 1, :: -1 if right else 1])
 
 
 def _scale_16_bits(image: Image.Image, content: bytes) -> Image.Image | None:
@@ -96,6 +113,14 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image | None:
         return None if transform is None else ImageCms.applyTransform(picture, transform)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile says that colours are as they are shown; a broken one does not."""
+    try:
+        return _transform(profile, "RGB") is None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
 
 
 @lru_cache(maxsize=16)

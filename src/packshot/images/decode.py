@@ -1,7 +1,8 @@
 """Photo files to pixels: every byte is decoded, and whatever is doubtful is refused with a reason code.
 
-Reason codes: EMPTY (no bytes) · TRUNCATED (the end is missing) · NOT_AN_IMAGE · FORMAT (an image, but not JPEG, PNG or WebP) ·
-EXTENSION (named as something else than it is) · TOO_LARGE (pixels, sides or bytes past the limits; judged from the header) ·
+Reason codes: EMPTY (no bytes) · TRUNCATED (the end is missing) · NOT_AN_IMAGE · FORMAT (an image, but not JPEG, PNG or WebP, or
+coded as only some decoders know) · EXTENSION (named as something else than it is) · TOO_LARGE (pixels, sides or bytes past the
+limits; judged from the header) · BUDGET (within those, but decoding it takes more memory, parts or passes than a photo may) ·
 ANIMATED · TRAILING (something else is glued to the end) · CORRUPT (checksums or codes are wrong) · SYMLINK · SPECIAL_FILE ·
 UNREADABLE (the system refuses to read it).
 """
@@ -13,57 +14,39 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
-import struct
 import warnings
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from packshot.images.colour import Colour, HexColour, flatten, orient, parse_colour
+from packshot.images.colour import Colour, HexColour, flatten, is_srgb, orient, orientation_of, parse_colour, turn
+from packshot.images.skeleton import MAX_BYTES, MAX_PIXELS, MAX_SIDE, Format, PictureError, Skeleton, inspect
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "SUFFIXES",
+    "VERSION",
+    "Decoded",
+    "Format",
+    "PictureError",
+    "Recipe",
+    "decode",
+    "read_file",
+]
 
 Pixels = NDArray[np.uint8]
-Format = Literal["JPEG", "PNG", "WEBP"]
 
 VERSION = "2"
-"""Of what this module makes of a file's bytes. It changes when any accepted photo's pixels or any refusal does, and by nothing else."""
-
-MAX_PIXELS = 16_800_000
-MAX_SIDE = 8192
-MAX_BYTES = 64 * 1024 * 1024
+"""Of what this module makes of bytes, and images.resize of that. It changes when an accepted photo's pixels or a refusal do."""
 
 SUFFIXES: dict[str, Format] = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """The endings that photos may have, and what each must hold."""
-
-OTHER_FORMATS = (
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"8BPS", "PSD"),
-    (b"\x00\x00\x01\x00", "ICO"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (b"%!PS", "EPS"),
-    (b"SIMPLE  =", "FITS"),
-    (b"<svg", "SVG"),
-)
-
-
-class PictureError(Exception):
-    """Bytes that cannot become a photo: a reason code, and what exactly is wrong."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,29 +107,71 @@ def decode(content: bytes, *, background: Colour, suffix: str | None = None) -> 
     Orientation by EXIF is applied, colours are brought to sRGB through the embedded profile (CMYK too), 16 bits are scaled to 8,
     and transparency is laid over `background`. A `suffix` ('.jpg', any case) must say what the content is. Raises PictureError.
     """
-    form = _sniff(content)
-    if suffix is not None and SUFFIXES.get(suffix.lower()) != form:
-        raise PictureError("EXTENSION", f"named '{suffix}' but holds a {form}")
-    _WALKERS[form](content)
+    skeleton = inspect(content)
+    if suffix is not None and SUFFIXES.get(suffix.lower()) != skeleton.format:
+        raise PictureError("EXTENSION", f"named '{suffix}' but holds a {skeleton.format}")
+    try:
+        pixels = _decode_jpeg(content, skeleton) if skeleton.format == "JPEG" else None
+        return Decoded(_decode_any(content, skeleton.format, background) if pixels is None else pixels, skeleton.format)
+    except MemoryError as error:
+        raise PictureError("BUDGET", "decoding it needs more memory than a photo may take") from error
+
+
+def _decode_jpeg(content: bytes, skeleton: Skeleton) -> Pixels | None:
+    """A JPEG's pixels in half of Pillow's time, or None where more than libjpeg-turbo is needed to know its colours.
+
+    Every JPEG of known channels passes here, whoever decodes it in the end: Pillow does not tell of lost data within the picture,
+    and paints it grey. Raises PictureError.
+    """
+    if skeleton.channels not in _LAYOUTS:
+        return None
+    import simplejpeg
+
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(content, _LAYOUTS[skeleton.channels], strict=True)
+    except ValueError as error:
+        for trouble, reason in _LOST.items():
+            if trouble in str(error):
+                raise PictureError(reason, str(error)[:200]) from error
+        return None
+    shown = not skeleton.profile or (skeleton.channels == 3 and is_srgb(skeleton.profile))
+    return turn(pixels, orientation_of(skeleton.exif)) if skeleton.plain and shown and skeleton.channels != 4 else None
+
+
+_LAYOUTS = {1: "RGB", 3: "RGB", 4: "CMYK"}
+_LOST = {
+    "premature end of data segment": "CORRUPT",
+    "bad Huffman code": "CORRUPT",
+    "resync": "CORRUPT",
+    "Premature end of JPEG file": "TRUNCATED",
+    "Insufficient memory": "BUDGET",
+}
+"""What libjpeg-turbo says where it made data up or gave up, and what that is."""
+
+
+def _decode_any(content: bytes, form: Format, background: Colour) -> Pixels:
+    """The pixels of a file of a known format, by Pillow. Raises PictureError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=[form]) as image:
-                _check_size(image.width, image.height)
                 if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                     raise PictureError("ANIMATED", "more than one frame")
                 _load(image)
-                pixels = orient(flatten(image, content, background), image)
-        except PictureError:
+                return orient(flatten(image, content, background), image)
+        except (PictureError, MemoryError):
             raise
-        except MemoryError as error:
-            raise PictureError("TOO_LARGE", "decoding it needs more memory than there is") from error
         except Image.DecompressionBombError as error:
             raise PictureError("TOO_LARGE", str(error)) from error
         except Exception as error:  # Pillow's parsers raise whatever a hostile file makes them raise
-            missing = "truncated" in str(error).lower()
-            raise PictureError("TRUNCATED" if missing else "CORRUPT", f"{type(error).__name__}: {error}"[:200]) from error
-    return Decoded(pixels=pixels, format=form)
+            raise PictureError(_reason(str(error).lower()), f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _reason(trouble: str) -> str:
+    """What Pillow's complaint amounts to; 'too large' is text or a profile that unpacks to more than a photo has to say."""
+    if "truncated" in trouble:
+        return "TRUNCATED"
+    return "BUDGET" if "too large" in trouble or "too much memory" in trouble else "CORRUPT"
 
 
 def _load(image: Image.Image) -> None:
@@ -156,118 +181,3 @@ def _load(image: Image.Image) -> None:
         image.load()
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = forgiving
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise PictureError("CORRUPT", f"{width} x {height} pixels")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise PictureError("TOO_LARGE", f"{width} x {height} pixels; {MAX_SIDE} a side and {MAX_PIXELS:,} in all are allowed")
-
-
-def _sniff(content: bytes) -> Format:
-    if not content:
-        raise PictureError("EMPTY", "the file has no bytes")
-    if len(content) > MAX_BYTES:
-        raise PictureError("TOO_LARGE", f"more than {MAX_BYTES:,} bytes")
-    if content.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "WEBP"
-    for magic, name in OTHER_FORMATS:
-        if content.startswith(magic):
-            raise PictureError("FORMAT", f"{name} is not taken; JPEG, PNG and WebP are")
-    if content[4:8] == b"ftyp":
-        raise PictureError("FORMAT", "HEIC, AVIF and films are not taken; JPEG, PNG and WebP are")
-    for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"):
-        if magic.startswith(content):
-            raise PictureError("TRUNCATED", f"only {len(content)} bytes")
-    raise PictureError("NOT_AN_IMAGE", "the content is no image that is known")
-
-
-# --- the skeleton of each format: is the end there, is it the end, how large will it be -------------------------------------
-
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_ALONE = {0x01, *range(0xD0, 0xD9)}
-_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-
-
-def _walk_jpeg(content: bytes) -> None:
-    """ISO 10918-1 annex B: segments up to SOS, entropy-coded data up to the next marker, until EOI."""
-    at = 2
-    while True:
-        found = _MARKER.search(content, at)
-        if found is None:
-            raise PictureError("TRUNCATED", "the end of the picture is missing")
-        code, at = content[found.start() + 1], found.end()
-        if code == 0xD9:
-            break
-        if code in _ALONE:
-            continue
-        if at + 2 > len(content):
-            raise PictureError("TRUNCATED", "the end of the picture is missing")
-        length = struct.unpack_from(">H", content, at)[0]
-        if at + length > len(content) or length < 2:
-            raise PictureError("TRUNCATED", "the end of the picture is missing")
-        if code in _FRAMES and length >= 7:
-            height, width = struct.unpack_from(">HH", content, at + 3)
-            _check_size(width, height)
-        at += length
-    _check_trailing(content[at:])
-
-
-def _check_trailing(rest: bytes) -> None:
-    """What phones append on purpose passes (more pictures, films, Samsung's notes), and so does padding; none is kept."""
-    rest = rest.strip(b"\x00\r\n ")
-    if rest and not (rest.startswith(b"\xff\xd8\xff") or b"ftyp" in rest[:12] or rest.endswith(b"SEFT")):
-        raise PictureError("TRAILING", f"{len(rest):,} bytes follow the end of the picture")
-
-
-def _walk_png(content: bytes) -> None:
-    """PNG third edition, 5.3: length, type, data, CRC; IHDR first, IEND last."""
-    at, kind = 8, b""
-    while kind != b"IEND":
-        if at + 12 > len(content):
-            raise PictureError("TRUNCATED", "the end of the picture is missing")
-        length, kind = struct.unpack_from(">I4s", content, at)
-        end = at + 8 + length
-        if end + 4 > len(content):
-            raise PictureError("TRUNCATED", "the end of the picture is missing")
-        if zlib.crc32(memoryview(content)[at + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
-            raise PictureError("CORRUPT", "a checksum is wrong")
-        if at == 8:
-            if kind != b"IHDR" or length != 13:
-                raise PictureError("CORRUPT", "the header is missing")
-            _check_size(*struct.unpack_from(">II", content, at + 8))
-        at = end + 4
-    if content[at:].strip(b"\x00\r\n "):
-        raise PictureError("TRAILING", f"{len(content) - at:,} bytes follow the end of the picture")
-
-
-def _walk_webp(content: bytes) -> None:
-    """RFC 9649: a RIFF whose first chunk is VP8, VP8L or VP8X and tells the size."""
-    if len(content) < 30:
-        raise PictureError("TRUNCATED", "the end of the picture is missing")
-    size = struct.unpack_from("<I", content, 4)[0] + 8
-    if size > len(content):
-        raise PictureError("TRUNCATED", "the end of the picture is missing")
-    if content[size + size % 2 :].strip(b"\x00\r\n "):
-        raise PictureError("TRAILING", f"{len(content) - size:,} bytes follow the end of the picture")
-    kind = content[12:16]
-    if kind == b"VP8X":
-        if content[20] & 0x02:
-            raise PictureError("ANIMATED", "more than one frame")
-        width, height = (int.from_bytes(content[start : start + 3], "little") + 1 for start in (24, 27))
-    elif kind == b"VP8L":
-        packed = struct.unpack_from("<I", content, 21)[0]
-        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    elif kind == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
-    else:
-        raise PictureError("CORRUPT", "the header is missing")
-    _check_size(width, height)
-
-
-_WALKERS: dict[Format, Callable[[bytes], None]] = {"JPEG": _walk_jpeg, "PNG": _walk_png, "WEBP": _walk_webp}
