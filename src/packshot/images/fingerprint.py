@@ -14,18 +14,29 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from packshot.images.alignment import aligned_misfit, misfit
 
 Pixels = NDArray[np.uint8]
 Pairs = NDArray[np.int64]
 """(M, 2): rows of two photos each, the lower one first."""
 
-LAYOUT_SIDE = 8
-MAX_SHIFT = 6.0
-"""Mean difference (of 255) of two layouts up to which they can be of one photo."""
-MAX_UNLIKENESS = 0.02
-"""Share of two layouts' variance that they do not have in common, up to which they can be of one photo; copies stay below it."""
+LAYOUT_SIDE = 12
+MAX_DISTANCE = 0.3
+"""Of two photos' coarse vectors, up to which they can be copies: far more than crops of 3 % at every edge make."""
+MAX_SCREENED, MAX_MISFIT = 0.5, 0.15
+"""Misfit of two layouts (images.alignment) up to which they are looked at closely, and up to which they are of one photo."""
 
-_SIDE, _KEPT, _BLOCK = 32, 8, 64
+_THUMBNAIL, _KEPT = 32, 8
+_SPREAD = 0.6
+"""Of a layout's cell over its neighbours, as a Gaussian: enough that small shifts change it smoothly."""
+_COARSE = tuple((row, column) for row in range(5) for column in range(5) if 0 < row + column <= 4)
+"""The waves of a coarse vector, by their frequencies."""
+_CALM = 24.0
+"""Length of the waves below which a picture counts as plain."""
+_BLOCK, _CLOSE = 2048, 1024
+"""Photos searched for at once; pairs looked at at once: what bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +48,12 @@ class Fingerprint:
     phash_mirrored: int
     """The same of the picture's mirror image."""
     layout: bytes
-    """Its mean colours on an 8 x 8 grid: 192 bytes, RGB, row by row."""
+    """Its colours around the points of a 12 x 12 grid: 432 bytes, RGB, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """Of N photos: hashes and mirrored hashes uint64 (N,), layouts uint8 (N, 8, 8, 3)."""
+    """Of N photos: hashes and mirrored hashes uint64 (N,), layouts uint8 (N, 12, 12, 3)."""
 
     hashes: NDArray[np.uint64]
     mirrored: NDArray[np.uint64]
@@ -80,37 +91,73 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 
     The hash is the signs, about their median, of the 8 x 8 lowest frequencies of a 32 x 32 grey thumbnail, the mean left out
     (pHash: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"). Mirroring a picture changes the
-    sign of its odd horizontal frequencies, so the second hash costs nothing.
+    sign of its odd horizontal frequencies, so the second hash costs nothing. All sums are of whole numbers below 2^53, so they are
+    exact, and the same on every machine.
     """
-    picture = Image.fromarray(pixels)
-    grey = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    basis = _cosines()
-    waves = basis @ np.asarray(grey, dtype=np.float64) @ basis.T
+    small = Image.fromarray(pixels).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = np.asarray(small, dtype=np.float64).transpose(2, 0, 1)
+    grey = np.floor((299 * thumbnail[0] + 587 * thumbnail[1] + 114 * thumbnail[2] + 500) / 1000)
+    waves = _cosines() @ grey @ _cosines().T
     mirrored = waves * np.where(np.arange(_KEPT) % 2, -1.0, 1.0)
-    layout = picture.resize((LAYOUT_SIDE, LAYOUT_SIDE), Image.Resampling.BOX)
-    return Fingerprint(phash=_bits(waves), phash_mirrored=_bits(mirrored), layout=layout.tobytes())
+    layout = np.floor((_gaussians() @ thumbnail @ _gaussians().T) / 2.0**24 + 0.5).astype(np.uint8)
+    return Fingerprint(phash=_bits(waves), phash_mirrored=_bits(mirrored), layout=layout.transpose(1, 2, 0).tobytes())
 
 
 def near_duplicates(prints: Fingerprints, radius: int, *, new: NDArray[np.bool_] | None = None) -> Pairs:
     """Every pair (i < j) of photos, or of a photo and another's mirror image, that are copies of one picture: int64 (M, 2), sorted.
 
-    Their hashes differ in at most `radius` of 64 bits, and their layouts agree: on packshots shape alone is not enough, since
-    every pair of trousers has the same, and neither is mean colour, since every backdrop has the same. With `new`, (N,), only
-    pairs that touch a photo for which it is true.
+    They agree in three respects, each of which leaves fewer pairs to the next: their coarse vectors are near each other (searched
+    for in a k-d tree, so that the time grows about as the photos do and not as their pairs), their hashes differ in at most
+    `radius` of 64 bits, and their layouts are one when aligned. On packshots shape alone is not enough, since every pair of
+    trousers has the same, and neither is mean colour, since every backdrop has the same. With `new`, (N,), only pairs that touch
+    a photo for which it is true are looked for.
     """
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(prints.hashes), _BLOCK):
-        rows = prints.hashes[start : start + _BLOCK, None]
-        upright = np.triu(np.bitwise_count(rows ^ prints.hashes[None, start:]) <= radius, k=1)
-        mirrored = np.triu(np.bitwise_count(rows ^ prints.mirrored[None, start:]) <= radius, k=1)
-        for i, j in np.argwhere(upright | mirrored) + start:
-            if new is not None and not (new[i] or new[j]):
-                continue
-            one, other = prints.layouts[i].astype(np.float32), prints.layouts[j].astype(np.float32)
-            same = upright[i - start, j - start] and _agree(one, other)
-            if same or (mirrored[i - start, j - start] and _agree(one, other[:, ::-1])):
-                found.append((int(i), int(j)))
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
+    coarse = coarse_vectors(prints.layouts)
+    mirror = np.where([column % 2 for _, column in _COARSE], -1.0, 1.0)
+    tree = cKDTree(coarse)
+    # In the tree's own order neighbours stand together, so that a block of photos is a small region.
+    order = tree.indices if new is None else tree.indices[new[tree.indices]]
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        for mirrored in (False, True):
+            vectors = coarse[block] * mirror if mirrored else coarse[block]
+            near = cKDTree(vectors).sparse_distance_matrix(tree, MAX_DISTANCE, output_type="ndarray")
+            ends = np.stack([block[near["i"]], near["j"]], axis=1)
+            ends = ends[ends[:, 0] < ends[:, 1]] if new is None else np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1)
+            found.append(copies_among(prints, ends, radius, mirrored=mirrored))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def copies_among(prints: Fingerprints, pairs: Pairs, radius: int, *, mirrored: bool) -> Pairs:
+    """Those of `pairs`, (M, 2), whose hashes and layouts agree; with `mirrored`, those of the second photos' mirror images."""
+    other = prints.mirrored if mirrored else prints.hashes
+    pairs = pairs[np.bitwise_count(prints.hashes[pairs[:, 0]] ^ other[pairs[:, 1]]) <= radius]
+    kept = [pairs[:0]]
+    for start in range(0, len(pairs), _CLOSE):
+        some = pairs[start : start + _CLOSE]
+        one, two = (prints.layouts[some[:, end]].astype(np.float32) for end in (0, 1))
+        two = two[:, :, ::-1] if mirrored else two
+        for measure, limit in ((misfit, MAX_SCREENED), (aligned_misfit, MAX_MISFIT)):
+            fits = measure(one, two) <= limit
+            some, one, two = some[fits], one[fits], two[fits]
+        kept.append(some)
+    return np.concatenate(kept)
+
+
+def coarse_vectors(layouts: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The lowest waves of grey layouts, uint8 (N, 12, 12, 3), scaled to the length 1, less for plain pictures; float64 (N, 14).
+
+    Brightness and contrast do not change them, small crops little, and mirroring changes the sign of every odd horizontal one.
+    """
+    basis = dct_basis(5, LAYOUT_SIDE)
+    vectors = np.empty((len(layouts), len(_COARSE)))
+    for start in range(0, len(layouts), _BLOCK):
+        grey = layouts[start : start + _BLOCK] @ np.array([0.299, 0.587, 0.114])
+        waves = basis @ grey @ basis.T
+        chosen = np.stack([waves[:, row, column] for row, column in _COARSE], axis=1)
+        vectors[start : start + _BLOCK] = chosen / np.sqrt(np.square(chosen).sum(axis=1, keepdims=True) + _CALM**2)
+    return vectors
 
 
 def group(count: int, pairs: Pairs) -> NDArray[np.int64]:
@@ -122,13 +169,28 @@ def group(count: int, pairs: Pairs) -> NDArray[np.int64]:
     return first[labels].astype(np.int64)
 
 
-@lru_cache(maxsize=1)
-def _cosines() -> NDArray[np.float64]:
-    """The first 8 rows of the orthonormal DCT-II of 32 points."""
-    frequency, place = np.arange(_KEPT)[:, None], np.arange(_SIDE)[None, :]
-    rows: NDArray[np.float64] = np.cos(np.pi * (2 * place + 1) * frequency / (2 * _SIDE)) * np.sqrt(2.0 / _SIDE)
+def dct_basis(kept: int, points: int) -> NDArray[np.float64]:
+    """The first `kept` rows of the orthonormal DCT-II of so many points."""
+    frequency, place = np.arange(kept)[:, None], np.arange(points)[None, :]
+    rows: NDArray[np.float64] = np.cos(np.pi * (2 * place + 1) * frequency / (2 * points)) * np.sqrt(2.0 / points)
     rows[0] /= np.sqrt(2.0)
     return rows
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> NDArray[np.float64]:
+    """The basis of the hash in whole numbers, of 2^14."""
+    return np.round(dct_basis(_KEPT, _THUMBNAIL) * 2**14)
+
+
+@lru_cache(maxsize=1)
+def _gaussians() -> NDArray[np.float64]:
+    """What each row of a layout takes of each row of the thumbnail, in whole numbers: each row's sum is 2^12."""
+    place = (np.arange(_THUMBNAIL) + 0.5) * (LAYOUT_SIDE / _THUMBNAIL)
+    shares = np.exp(-0.5 * np.square((place[None, :] - (np.arange(LAYOUT_SIDE)[:, None] + 0.5)) / _SPREAD))
+    whole = np.round(shares / shares.sum(axis=1, keepdims=True) * 2**12)
+    whole[np.arange(LAYOUT_SIDE), whole.argmax(axis=1)] += 2**12 - whole.sum(axis=1)
+    return whole
 
 
 def _bits(waves: NDArray[np.float64]) -> int:
@@ -136,12 +198,3 @@ def _bits(waves: NDArray[np.float64]) -> int:
     ones = values > np.median(values[1:])
     ones[0] = False
     return int.from_bytes(np.packbits(ones).tobytes(), "big")
-
-
-def _agree(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether two layouts, (8, 8, 3), can be of one photo."""
-    if np.abs(one - other).mean() > MAX_SHIFT:
-        return False
-    one, other = one - one.mean(axis=(0, 1)), other - other.mean(axis=(0, 1))
-    common = np.square(one).sum() + np.square(other).sum()
-    return bool(np.square(one - other).sum() <= MAX_UNLIKENESS * common + 1.0)
