@@ -93,6 +93,11 @@ class Layout:
         return self.var / "profiles"
 
     @property
+    def diffs(self) -> Path:
+        """Sheets and pages of what changed between two versions of the catalogue."""
+        return self.var / "diff"
+
+    @property
     def cache(self) -> Path:
         """What can be computed again: trained feature extractors, statistics of the real side."""
         return self.var / "cache"

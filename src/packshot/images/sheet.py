@@ -46,6 +46,15 @@ def contact_sheet(images: Pixels, columns: int, labels: Sequence[str] | None = N
     )
 
 
+def add_title(sheet: Pixels, title: str) -> Pixels:
+    """The sheet, uint8 (H, W, 3), below a line of text; it grows wider where the line needs it."""
+    height, width = sheet.shape[:2]
+    wide = max(width, _text_width(title) + 2 * GAP)
+    titled = np.full((height + LINE + GAP, wide, 3), PAPER, dtype=np.uint8)
+    titled[LINE + GAP :, :width] = sheet
+    return _write(titled, [(GAP, GAP, title)], _text_width(title))
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """The PNG of a picture, uint8 (H, W, 3) RGB: lossless, without metadata, the same bytes for the same pixels."""
     import cv2
