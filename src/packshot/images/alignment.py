@@ -1,7 +1,7 @@
 """Whether one small picture can be another one, cropped a little and recoloured slightly.
 
-A copy differs from its original by a small shift and zoom of each axis and by small changes of brightness, contrast, saturation, hue
-and warmth. The tangents of these nine changes span nearly all that copies may differ in (tangent distance: Simard, LeCun and
+A copy differs from its original by a small shift and zoom of each axis and by small changes of brightness, contrast, saturation,
+hue and warmth. The tangents of these nine changes span nearly all that copies may differ in (tangent distance: Simard, LeCun and
 Denker 1993, "Efficient pattern recognition using a new transformation distance"); a second step warps by what the first one found
 (Lucas and Kanade 1981). What is left is weighed by what noise there can be at each place: little on smooth cloth, more at edges.
 """
@@ -34,7 +34,7 @@ def misfit(ones: Floats, others: Floats) -> Floats:
     It is the mean squared difference in units of noise, what the nine changes cost included: about 0 for copies, 1 and more for
     pictures that have little in common.
     """
-    weights, columns = _linearise((ones + others) / 2)
+    weights, columns = _linearise((ones + others) * np.float32(0.5))
     _, left = _solve(
         columns, weights, (ones - others).reshape(len(ones), columns.shape[1]), np.zeros((len(ones), 9), dtype=np.float32)
     )
@@ -42,7 +42,7 @@ def misfit(ones: Floats, others: Floats) -> Floats:
 
 
 def aligned_misfit(ones: Floats, others: Floats) -> Floats:
-    """The same after two steps, of the one towards the other or back, whichever fits better: a crop lacks what its original has."""
+    """The same after two steps, of the one towards the other or back, whichever fits better: a crop lacks a part."""
     return np.minimum(_align(ones, others), _align(others, ones))
 
 
@@ -80,7 +80,7 @@ def _linearise(pictures: Floats) -> tuple[Floats, Floats]:
 
 
 def _solve(columns: Floats, weights: Floats, difference: Floats, start: Floats) -> tuple[Floats, Floats]:
-    """Minimise |difference - columns @ step|^2 (weighted) + |start + step|^2: where it ends, (M, 9), and the mean that is left."""
+    """Minimise |difference - columns @ step|^2 (weighted) + |start + step|^2: where that ends, (M, 9), and the mean left, (M,)."""
     weighted = np.ascontiguousarray((columns * weights[..., None]).transpose(0, 2, 1))
     normal = weighted @ columns + np.eye(9, dtype=np.float32)
     slope = (weighted @ difference[..., None])[..., 0]

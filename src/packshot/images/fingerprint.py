@@ -22,11 +22,17 @@ Pixels = NDArray[np.uint8]
 Pairs = NDArray[np.int64]
 """(M, 2): rows of two photos each, the lower one first."""
 
+VERSION = "2"
+"""Of what this module and images.alignment make of pixels. It changes when any fingerprint or any pair does, and by nothing else."""
+
 LAYOUT_SIDE = 12
 MAX_DISTANCE = 0.3
 """Of two photos' coarse vectors, up to which they can be copies: far more than crops of 3 % at every edge make."""
 MAX_SCREENED, MAX_MISFIT = 0.5, 0.15
 """Misfit of two layouts (images.alignment) up to which they are looked at closely, and up to which they are of one photo."""
+
+VERSION = "2"
+"""Of what `fingerprint` makes of the same pixels, and of which pairs are copies: a part of a catalogue's recipe."""
 
 _THUMBNAIL, _KEPT = 32, 8
 _SPREAD = 0.6
@@ -91,7 +97,7 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 
     The hash is the signs, about their median, of the 8 x 8 lowest frequencies of a 32 x 32 grey thumbnail, the mean left out
     (pHash: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"). Mirroring a picture changes the
-    sign of its odd horizontal frequencies, so the second hash costs nothing. All sums are of whole numbers below 2^53, so they are
+    sign of its odd horizontal frequencies, so the second hash costs nothing. All sums are of whole numbers below 2^53: they are
     exact, and the same on every machine.
     """
     small = Image.fromarray(pixels).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
@@ -104,7 +110,7 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 
 
 def near_duplicates(prints: Fingerprints, radius: int, *, new: NDArray[np.bool_] | None = None) -> Pairs:
-    """Every pair (i < j) of photos, or of a photo and another's mirror image, that are copies of one picture: int64 (M, 2), sorted.
+    """Every pair (i < j) of photos, or of a photo and another's mirror image, that are copies of one picture; (M, 2), sorted.
 
     They agree in three respects, each of which leaves fewer pairs to the next: their coarse vectors are near each other (searched
     for in a k-d tree, so that the time grows about as the photos do and not as their pairs), their hashes differ in at most
@@ -126,7 +132,8 @@ def near_duplicates(prints: Fingerprints, radius: int, *, new: NDArray[np.bool_]
             ends = np.stack([block[near["i"]], near["j"]], axis=1)
             ends = ends[ends[:, 0] < ends[:, 1]] if new is None else np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1)
             found.append(copies_among(prints, ends, radius, mirrored=mirrored))
-    return np.unique(np.concatenate(found), axis=0)
+    pairs: Pairs = np.unique(np.concatenate(found), axis=0)
+    return pairs
 
 
 def copies_among(prints: Fingerprints, pairs: Pairs, radius: int, *, mirrored: bool) -> Pairs:
@@ -166,7 +173,8 @@ def group(count: int, pairs: Pairs) -> NDArray[np.int64]:
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, labels = connected_components(graph, directed=False)
     _, first = np.unique(labels, return_index=True)
-    return first[labels].astype(np.int64)
+    named: NDArray[np.int64] = first[labels].astype(np.int64)
+    return named
 
 
 def dct_basis(kept: int, points: int) -> NDArray[np.float64]:
@@ -180,7 +188,8 @@ def dct_basis(kept: int, points: int) -> NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def _cosines() -> NDArray[np.float64]:
     """The basis of the hash in whole numbers, of 2^14."""
-    return np.round(dct_basis(_KEPT, _THUMBNAIL) * 2**14)
+    whole: NDArray[np.float64] = np.round(dct_basis(_KEPT, _THUMBNAIL) * 2**14)
+    return whole
 
 
 @lru_cache(maxsize=1)
@@ -188,7 +197,7 @@ def _gaussians() -> NDArray[np.float64]:
     """What each row of a layout takes of each row of the thumbnail, in whole numbers: each row's sum is 2^12."""
     place = (np.arange(_THUMBNAIL) + 0.5) * (LAYOUT_SIDE / _THUMBNAIL)
     shares = np.exp(-0.5 * np.square((place[None, :] - (np.arange(LAYOUT_SIDE)[:, None] + 0.5)) / _SPREAD))
-    whole = np.round(shares / shares.sum(axis=1, keepdims=True) * 2**12)
+    whole: NDArray[np.float64] = np.round(shares / shares.sum(axis=1, keepdims=True) * 2**12)
     whole[np.arange(LAYOUT_SIDE), whole.argmax(axis=1)] += 2**12 - whole.sum(axis=1)
     return whole
 
