@@ -15,7 +15,7 @@ SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "flows").rglob("*.py")
 
 DOORS = {
     "mlflow": {"src/packshot/adapters/tracking.py", "src/packshot/adapters/registry.py"},
-    "great_expectations": {"src/packshot/adapters/expectations.py"},
+    "great_expectations": {"src/packshot/adapters/expectations.py", "src/packshot/adapters/vocabulary.py"},
     "bentoml": {"src/packshot/adapters/shelf.py", "services/"},
     "prefect": {"flows/"},
     "dvc": {"src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},

@@ -58,8 +58,8 @@ def test_a_mistake_is_told_with_its_place_and_what_is_possible(tmp_path: Path, b
 
 def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(GOOD.read_text().replace("min_sharpness: 0.0", "min_sharpness: 6e1"))
-    assert load_params(path).validate_.min_sharpness == 60.0
+    path.write_text(GOOD.read_text().replace("max_duplicate_share: 0.5", "max_duplicate_share: 5e-1"))
+    assert load_params(path).validate_.max_duplicate_share == 0.5
 
 
 @pytest.mark.parametrize(

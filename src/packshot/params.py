@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
 from packshot.errors import ParamsError
 from packshot.evaluation.gate import GateParams
@@ -33,6 +33,11 @@ class Params(Record):
     evaluate: EvaluateParams
     gate: GateParams
     release: ReleaseParams
+
+    @model_validator(mode="after")
+    def _expect_of_columns(self) -> Self:
+        self.validate_.require_columns(self.ingest.attributes)
+        return self
 
     @model_validator(mode="after")
     def _keep_enough_pixels(self) -> Self:
@@ -133,7 +138,9 @@ def _owner(kind: Any, place: tuple[int | str, ...]) -> type[BaseModel] | None:
 
 
 def _tags(member: Any) -> set[object]:
-    """The literals by which a discriminated union picks `member`."""
+    """The words by which a discriminated union picks `member`."""
+    if get_origin(member) is Annotated:
+        return {mark.tag for mark in get_args(member)[1:] if isinstance(mark, Tag)}
     if not (isinstance(member, type) and issubclass(member, BaseModel)):
         return set()
     return {value for field in member.model_fields.values() for value in get_args(field.annotation) if isinstance(value, str)}

@@ -9,7 +9,7 @@ import pytest
 from packshot.adapters import expectations as module
 from packshot.adapters.expectations import Table, check
 from packshot.errors import DataRejected, PackshotError
-from packshot.sources.rules import Rule
+from packshot.sources.expected import Rule
 
 FRAME = pd.DataFrame({"path": ["a\n", "b", "c", "d"], "x": [1.0, 2.0, 3.0, 4.0], "kind": ["p", "p", "q", "r"]})
 ROWS = Rule("rows", "rows", low=1)

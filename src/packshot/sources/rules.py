@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import date
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from packshot.images.manifest import MANIFEST
-from packshot.records import Record
+from packshot.images.measure import Measures
+from packshot.records import AttributeKind, Record
+from packshot.sources.expected import AnyExpectation, Coverage, Judged, Known, Rule, Share, TableName
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Severity = Literal["critical", "warning"]
+FORMATS = ("JPEG", "PNG", "WEBP", "DRAWN")
+
+_NEVER_EMPTY = (
+    *("sha256", "pixels", "path", "category", "format", "width", "height", "short_side", "aspect", "file_bytes", "generation"),
+    *("copies", *(field.name for field in fields(Measures))),
+)
+_CATEGORIES: Mapping[str, AttributeKind] = {"category": "label", "photos": "number", "share": "number"}
+_CATALOGUE: Mapping[str, AttributeKind] = {
+    "quarantined_share": "number",
+    "duplicate_share": "number",
+    "suspected_share": "number",
+    "missing_photos": "number",
+}
 
 
 class ValidateParams(Record):
-    """The section `validate` of params.yaml. A broken critical rule stops the pipeline; a broken warning is reported."""
+    """The section `validate` of params.yaml. A broken critical rule stops the pipeline; a broken warning is reported.
+
+    Beside what is declared here, every suite counts its rows and those that were counted before, and every column that may not be
+    empty is checked for it.
+    """
 
     min_photos: int = Field(ge=1)
     """Critical: photos in all."""
@@ -27,109 +46,101 @@ class ValidateParams(Record):
     """Critical: files that could not be taken in, of all that were offered; repeats of an accepted photo are not counted."""
     max_duplicate_share: Share
     """Warning: repeats and near-duplicates of another photo, of all photos."""
-    min_side: int = Field(ge=1)
-    """Warning: pixels of a photo's shorter side."""
-    max_aspect: float = Field(ge=1.0)
-    """Warning: longer side by shorter side."""
-    min_sharpness: float = Field(ge=0.0)
-    """Warning: see images.measure; 60 is a blurred photo, 1,000 a usual one."""
-    min_brightness: Share
-    max_brightness: Share
-    """Warning: mean luma."""
-    min_contrast: float = Field(ge=0.0, le=0.5)
-    """Warning: standard deviation of the luma."""
-    min_fill: Share
-    """Warning: share of the picture that is not backdrop."""
+    expectations: tuple[AnyExpectation, ...] = Field(min_length=1)
+    """What else is expected, of photos unless `table` says otherwise."""
 
     @model_validator(mode="after")
-    def _leave_room_between_bounds(self) -> Self:
-        if self.min_brightness >= self.max_brightness:
-            raise ValueError("min_brightness is not below max_brightness")
+    def _name_each_once(self) -> Self:
+        judged = Judged(date.min)
+        for rules in (photo_rules(self, judged), category_rules(self, judged), catalog_rules(self, judged)):
+            names = Counter(rule.name for rule in rules)
+            if twice := [name for name, count in names.items() if count > 1]:
+                raise ValueError(f"two expectations are named '{twice[0]}': give one of them another `name`")
         return self
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One expectation of a table, in words that no vendor owns."""
-
-    name: str
-    """Unique in its table."""
-    check: Literal["rows", "not_null", "unique", "between", "one_of", "matches"]
-    column: str = ""
-    severity: Severity = "critical"
-    low: float | None = None
-    high: float | None = None
-    allowed: tuple[str, ...] = ()
-    pattern: str = ""
-
-    @property
-    def expected(self) -> str:
-        """The rule in a few words."""
-        if self.check == "not_null":
-            return "never empty"
-        if self.check == "unique":
-            return "no value twice"
-        if self.check == "one_of":
-            return f"one of {', '.join(self.allowed)}"
-        if self.check == "matches":
-            return f"matches {self.pattern}"
-        noun = "rows " if self.check == "rows" else ""
-        if self.low is None:
-            return f"{noun}at most {self.high:g}"
-        return f"{noun}at least {self.low:g}" if self.high is None else f"{noun}from {self.low:g} to {self.high:g}"
+    def require_columns(self, attributes: Mapping[str, AttributeKind]) -> None:
+        """Raise ValueError where an expectation is of a column that a catalogue with these attributes does not have, or cannot be
+        said of it; or where nothing says how many values may be missing of a column that others pass over where it is empty.
+        """
+        counted = {one.about for one in self.expectations if isinstance(one, Known | Coverage)} | set(_NEVER_EMPTY)
+        for place, one in enumerate(self.expectations):
+            where = f"validate.expectations.{place}"
+            columns = table_columns(one.table, attributes)
+            if one.about not in columns:
+                raise ValueError(f"{where}: no column '{one.about}' in the table '{one.table}'; there are {', '.join(columns)}")
+            kind = columns[one.about]
+            if kind not in one.kinds:
+                raise ValueError(f"{where}: '{one.about}' is a {kind}; this is said of a {' or '.join(sorted(one.kinds))}")
+            if one.skips_unknown and one.table == "photos" and one.about not in counted:
+                advice = f"say how often by {{column: {one.about}, coverage: 0.9}} or {{column: {one.about}, known: true}}"
+                raise ValueError(f"{where}: '{one.about}' may be empty, and an empty value is passed over; {advice}")
 
 
-def photo_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """The suite over the manifest, a row a photo, with the columns short_side, aspect and copies_categories added."""
+def table_columns(table: TableName, attributes: Mapping[str, AttributeKind]) -> dict[str, AttributeKind]:
+    """The columns that expectations can be of, and what each holds.
+
+    Of photos: the manifest's and the attributes; short_side and aspect, of the original; copies, how many photos show the same.
+    """
+    if table == "categories":
+        return dict(_CATEGORIES)
+    if table == "catalogue":
+        return dict(_CATALOGUE)
+    numbers = ("width", "height", "short_side", "aspect", "file_bytes", "generation", "copies")
+    return {
+        **dict.fromkeys((*numbers, *(field.name for field in fields(Measures))), "number"),
+        **dict.fromkeys(("category", "format", "licence", "source"), "label"),
+        **dict.fromkeys(("path", "sku"), "text"),
+        "consent": "flag",
+        "expiry": "date",
+        **attributes,
+    }
+
+
+def photo_rules(params: ValidateParams, judged: Judged) -> tuple[Rule, ...]:
+    """The suite over the photos: `table_columns`, with sha256, pixels and copy_group, which near-duplicates have in common."""
     return (
         Rule("enough photos", "rows", low=params.min_photos),
-        *_never_empty([field.name for field in MANIFEST if not field.nullable]),
+        *_never_empty(_NEVER_EMPTY),
         Rule("each photo once", "unique", "sha256"),
         Rule("each picture once", "unique", "pixels"),
         Rule("each name once", "unique", "path"),
-        Rule("a digest for an id", "matches", "sha256", pattern="^[0-9a-f]{64}$"),
-        Rule("a known format", "one_of", "format", allowed=("JPEG", "PNG", "WEBP", "DRAWN")),
+        Rule("a digest for an id", "matches", "sha256", pattern=r"\A[0-9a-f]{64}\Z"),
+        Rule("a known format", "one_of", "format", allowed=FORMATS),
         Rule("a width", "between", "width", low=1),
         Rule("a height", "between", "height", low=1),
         Rule("some bytes", "between", "file_bytes", low=1),
-        Rule("large enough", "between", "short_side", "warning", low=params.min_side),
-        Rule("not too long", "between", "aspect", "warning", high=params.max_aspect),
-        Rule("sharp", "between", "sharpness", "warning", low=params.min_sharpness),
-        Rule(
-            "neither dark nor pale",
-            "between",
-            "brightness",
-            "warning",
-            low=params.min_brightness,
-            high=params.max_brightness,
-        ),
-        Rule("some contrast", "between", "contrast", "warning", low=params.min_contrast),
-        Rule("a product to see", "between", "fill", "warning", low=params.min_fill),
-        Rule("copies in one category", "between", "copies_categories", "warning", high=1),
+        Rule("copies in one category", "one_in_group", "category", "warning", group="copy_group"),
+        *_declared(params, "photos", judged),
     )
 
 
-def category_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """The suite over the categories: the columns category and photos."""
+def category_rules(params: ValidateParams, judged: Judged) -> tuple[Rule, ...]:
+    """The suite over the categories: their photos, and their share of all."""
     return (
         Rule("enough categories", "rows", low=params.min_categories),
-        *_never_empty(["category", "photos"]),
+        *_never_empty(_CATEGORIES),
         Rule("each category once", "unique", "category"),
         Rule("enough photos of each category", "between", "photos", low=params.min_photos_a_category),
+        *_declared(params, "categories", judged),
     )
 
 
-def catalog_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """The suite over the catalogue as a whole: one row with the columns below."""
+def catalog_rules(params: ValidateParams, judged: Judged) -> tuple[Rule, ...]:
+    """The suite over the catalogue as a whole: one row."""
     return (
         Rule("one catalogue", "rows", low=1, high=1),
-        *_never_empty(["quarantined_share", "duplicate_share", "missing_photos"]),
+        *_never_empty(_CATALOGUE),
         Rule("few unusable files", "between", "quarantined_share", low=0, high=params.max_quarantined_share),
         Rule("few duplicates", "between", "duplicate_share", "warning", low=0, high=params.max_duplicate_share),
         Rule("the manifest is whole", "between", "missing_photos", low=0, high=0),
+        *_declared(params, "catalogue", judged),
     )
 
 
-def _never_empty(columns: list[str]) -> tuple[Rule, ...]:
+def _declared(params: ValidateParams, table: TableName, judged: Judged) -> list[Rule]:
+    return [one.rule(judged) for one in params.expectations if one.table == table]
+
+
+def _never_empty(columns: Sequence[str] | Mapping[str, AttributeKind]) -> tuple[Rule, ...]:
     """A rule on values passes over empty ones, so each column needs one against emptiness."""
-    return tuple(Rule(f"{column} known", "not_null", column) for column in columns)
+    return tuple(Rule(f"{column} is never empty", "not_null", column) for column in columns)
