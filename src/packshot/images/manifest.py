@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +26,8 @@ _ATTRIBUTES: dict[AttributeKind, pa.DataType] = {
     "date": pa.date32(),
     "flag": pa.bool_(),
 }
+
+MEASURES = tuple(one.name for one in fields(Measures))
 
 SEEN = pa.schema(
     [
@@ -64,12 +68,13 @@ PLACE = pa.schema([pa.field("shard", pa.string(), nullable=False), pa.field("row
 COPIES = pa.schema([pa.field("a", pa.string(), nullable=False), pa.field("b", pa.string(), nullable=False)])
 """Photos (sha256) that show one picture: a < b, each pair once, sorted."""
 
+GROUP_ROWS = 16_384
+
 CORE_COLUMNS = (*SEEN.names, *OFFERED.names, *PLACE.names)
 """Names that no attribute may have."""
 
 _FIRST = ("sha256", "pixels", *OFFERED.names[:4])
 _RADIUS = b"packshot.radius"
-_GROUP_ROWS = 16_384
 
 
 def manifest_schema(attributes: Sequence[Attribute]) -> pa.Schema:
@@ -90,9 +95,12 @@ def attribute_fields(attributes: Sequence[Attribute]) -> list[pa.Field]:
     return [pa.field(one.name, _ATTRIBUTES[one.kind]) for one in attributes]
 
 
-def write_manifest(path: Path, table: pa.Table, attributes: Sequence[Attribute]) -> None:
-    """Write the manifest, all or nothing: equal rows give equal bytes. Raises OutOfResources on a full disk."""
-    _write(path, table.select(manifest_schema(attributes).names).cast(manifest_schema(attributes)))
+def write_manifest(path: Path, pieces: Iterable[pa.Table], attributes: Sequence[Attribute], *, size: int = 0) -> None:
+    """Write the manifest, all or nothing, about `size` bytes in pieces of GROUP_ROWS rows, of which the last may be shorter.
+
+    Equal rows give equal bytes. Raises OutOfResources on a full disk.
+    """
+    _write(path, pieces, manifest_schema(attributes), size)
 
 
 def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -109,9 +117,34 @@ def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table
 
 
+class CatalogHasher:
+    """The digest of a catalogue: of its photos' pixels, names, categories, rights and attributes, in the manifest's order.
+
+    Neither of generations nor of shards, prints and measures: the same photos give the same digest.
+    """
+
+    def __init__(self, attributes: Sequence[Attribute]) -> None:
+        self._columns = ["sha256", "pixels", *(name for name in OFFERED.names if name != "generation")]
+        self._columns += [one.name for one in attributes]
+        self._hasher = hashlib.sha256()
+
+    def update(self, piece: pa.Table) -> None:
+        """Take in the next piece, of GROUP_ROWS rows where it is not the last."""
+        for name in self._columns:
+            column = pa.concat_arrays(piece[name].chunks)
+            self._hasher.update(f"{name} {column.type} {len(column)}\n".encode())
+            self._hasher.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)))
+            for part in _bytes_of(column):
+                self._hasher.update(part)
+
+    def hexdigest(self) -> str:
+        return self._hasher.hexdigest()
+
+
 def write_copies(path: Path, pairs: pa.Table, radius: int) -> None:
     """Write the pairs of copies, all or nothing, and by how many bits of their hashes they were found."""
-    _write(path, pairs.cast(COPIES).replace_schema_metadata({_RADIUS: str(radius).encode()}))
+    pieces = (pairs.slice(start, GROUP_ROWS) for start in range(0, pairs.num_rows, GROUP_ROWS))
+    _write(path, pieces, COPIES.with_metadata({_RADIUS: str(radius)}), pairs.nbytes)
 
 
 def read_copies(path: Path) -> pa.Table:
@@ -128,16 +161,29 @@ def copies_radius(pairs: pa.Table) -> int | None:
     return int(told) if told else None
 
 
-def _write(path: Path, table: pa.Table) -> None:
-    """In row groups and pages that depend on the rows alone, not on the pieces that they were gathered from."""
-    table = table.combine_chunks()
+def _write(path: Path, pieces: Iterable[pa.Table], schema: pa.Schema, size: int) -> None:
+    """One row group a piece; its pages depend on the rows alone, not on the chunks that they were gathered from."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with file_draft(path, table.nbytes) as draft, draft.open("wb") as file:
-        with pq.ParquetWriter(file, table.schema, compression="zstd", write_page_checksum=True) as writer:
-            for start in range(0, table.num_rows, _GROUP_ROWS):
-                writer.write_table(table.slice(start, _GROUP_ROWS))
+    with file_draft(path, size) as draft, draft.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            for piece in pieces:
+                writer.write_table(piece.select(schema.names).cast(schema).combine_chunks())
         file.flush()
         os.fsync(file.fileno())
+
+
+def _bytes_of(column: pa.Array) -> Iterator[bytes | memoryview]:
+    """The values of a column, nulls as nothing or zero: lengths and letters of text, or little-endian numbers."""
+    if pa.types.is_string(column.type):
+        filled = column.fill_null("")
+        ends = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1]
+        yield np.diff(ends).astype("<i4").tobytes()
+        yield memoryview(filled.buffers()[2] or b"")[ends[0] : ends[-1]]
+    elif pa.types.is_date32(column.type):
+        yield from _bytes_of(column.cast(pa.int32()))
+    else:
+        values = column.fill_null(pa.scalar(0).cast(column.type)).to_numpy(zero_copy_only=False)
+        yield values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:

@@ -36,6 +36,9 @@ GROUP_BYTES = 4 * 1024 * 1024
 
 BLOBS = pa.schema([pa.field("sha256", pa.string(), nullable=False), pa.field("content", pa.binary(), nullable=False)])
 
+Names = NDArray[np.bytes_]
+"""(N,) of 64 bytes: a sha256 each, in hexadecimal; b"" where it is not known."""
+
 _KEYS = b"packshot.keys"
 _OVERHEAD = 64 * 1024
 
@@ -81,7 +84,7 @@ def write_shards(
     earlier = {shard.prefix: shard for shard in previous}
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
-    for leaf in plan_shards(sort_keys(names), sizes):
+    for leaf in plan_shards(sort_keys(as_names(names)), sizes):
         wanted = names.slice(leaf.start, leaf.stop - leaf.start).to_pylist()
         digest = _digest_keys(wanted)
         kept = earlier.get(leaf.prefix)
@@ -169,13 +172,32 @@ def remove_strays(folder: Path, shards: Sequence[Shard]) -> None:
                 path.unlink()
 
 
-def sort_keys(names: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
+def as_names(column: pa.ChunkedArray | pa.Array) -> Names:
+    """A column of sha256s, none of them null, as an array."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [np.frombuffer(one.buffers()[2] or b"", np.uint8)[_span(one)].view("S64") for one in chunks if len(one)]
+    return np.concatenate(parts) if parts else np.zeros(0, "S64")
+
+
+def as_column(names: Names) -> pa.Array:
+    """An array of sha256s, all of them known, as a column."""
+    offsets = np.arange(0, 64 * len(names) + 1, 64, dtype=np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(names), [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(names))]
+    )
+
+
+def sort_keys(names: Names) -> NDArray[np.uint64]:
     """The first 64 bits of each sha256: they sort as the names do."""
-    flat = pa.concat_arrays(names.chunks or [pa.array([], pa.string())]) if isinstance(names, pa.ChunkedArray) else names
-    start, letters = flat.offset * 64, np.frombuffer(flat.buffers()[2] or b"", dtype=np.uint8)
-    letters = letters[start : start + len(flat) * 64].reshape(-1, 64)[:, :16]
+    letters = np.ascontiguousarray(names).view(np.uint8).reshape(-1, 64)[:, :16]
     digits = np.where(letters >= ord("a"), letters - (ord("a") - 10), letters - ord("0")).reshape(-1, 8, 2)
     return np.ascontiguousarray(digits[:, :, 0] << 4 | digits[:, :, 1]).view(">u8")[:, 0].astype(np.uint64)
+
+
+def _span(column: pa.Array) -> slice:
+    """Where the letters of a column of sha256s lie in its buffer."""
+    first = int(np.frombuffer(column.buffers()[1], np.int32)[column.offset])
+    return slice(first, first + 64 * len(column))
 
 
 class _Tally:
