@@ -9,11 +9,14 @@ from pydantic import Field, model_validator
 from packshot.images.colour import HexColour
 from packshot.images.manifest import CORE_COLUMNS
 from packshot.records import AttributeKind, AttributeName, Record
+from packshot.sources.archive import Archive
+from packshot.sources.datasets import Torchvision
 from packshot.sources.folder import Folder
 from packshot.sources.packed import Packed
 from packshot.sources.synthetic import Synthetic
+from packshot.sources.table import Table
 
-AnySource = Annotated[Packed | Folder | Synthetic, Field(discriminator="kind")]
+AnySource = Annotated[Packed | Folder | Table | Archive | Torchvision | Synthetic, Field(discriminator="kind")]
 """A source, dispatched by `kind:`."""
 
 

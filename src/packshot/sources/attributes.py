@@ -89,13 +89,23 @@ def to_kind(column: str, value: Value | None, kind: AttributeKind) -> Value | No
     return found
 
 
-def to_rights(licence: Value | None, source: Value | None, consent: Value | None, expiry: Value | None) -> Rights:
-    """Rights from the columns of a table. Raises Unfit."""
+def to_rights(
+    licence: Value | None,
+    source: Value | None,
+    consent: Value | None,
+    expiry: Value | None,
+    *,
+    columns: tuple[str, str, str, str] = ("licence", "source", "consent", "expiry"),
+) -> Rights:
+    """Rights from the columns of a table, which have these names there. Raises Unfit."""
+    said = (licence, source, consent, expiry)
+    kinds: tuple[AttributeKind, ...] = ("text", "text", "flag", "date")
+    known = [to_kind(column, value, kind) for column, value, kind in zip(columns, said, kinds, strict=True)]
     return Rights(
-        licence=_known_text("licence", licence),
-        source=_known_text("source", source),
-        consent=bool(known) if (known := to_kind("consent", consent, "flag")) is not None else None,
-        expiry=day if isinstance(day := to_kind("expiry", expiry, "date"), date) else None,
+        licence=known[0] if isinstance(known[0], str) else None,
+        source=known[1] if isinstance(known[1], str) else None,
+        consent=known[2] if isinstance(known[2], bool) else None,
+        expiry=known[3] if isinstance(known[3], date) else None,
     )
 
 
@@ -106,11 +116,6 @@ def as_text(value: Value) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _known_text(column: str, value: Value | None) -> str | None:
-    known = to_kind(column, value, "text")
-    return known if isinstance(known, str) else None
 
 
 def _label(text: str) -> str | None:
