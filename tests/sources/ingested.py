@@ -91,7 +91,7 @@ def write_ingested(
     schema = manifest_schema(attributes)
     columns = {name: [row[name] for row in rows] for name in schema.names if name not in {"shard", "row"}}
     table = pa.Table.from_pydict({**columns, "shard": names, "row": places}, schema=schema)
-    write_manifest(folder / "manifest.parquet", table, attributes)
+    write_manifest(folder / "manifest.parquet", [table], attributes)
     pairs = near_duplicates(Fingerprints.of(prints), radius)
     found = {"a": [ordered[one].sha256 for one, _ in pairs], "b": [ordered[other].sha256 for _, other in pairs]}
     write_copies(folder / "copies.parquet", pa.Table.from_pydict(found, schema=COPIES), radius)

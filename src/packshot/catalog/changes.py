@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
@@ -13,21 +12,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from packshot.catalog.pairing import KINDS, Changes, Kind
 from packshot.catalog.snapshot import Snapshot
 from packshot.images.measure import Measures
 from packshot.records import BadPhoto, Digest, Record
-from packshot.sources.drift import count_bins, describe_column, stability_index
+from packshot.sources.drift import chance_index, count_bins, describe_column, stability_index
 from packshot.sources.folder import escape
-
-Kind = Literal["added", "removed", "changed", "moved", "renamed", "retold"]
-KINDS: tuple[Kind, ...] = ("added", "removed", "changed", "moved", "renamed", "retold")
-"""added, removed · changed: another picture under the same name · moved: the same picture in another category · renamed: the same
-picture under another name in its category · retold: the same picture and name, other attributes, rights or product."""
 
 MOST_LISTED = 10_000
 """Photos of each kind, and quarantined files, that are listed by name; all are counted."""
-
-_TOLD = ("sku", "licence", "source", "consent", "expiry")
 
 
 class Side(Record):
@@ -62,14 +55,25 @@ class KindCount(Record):
 
 
 class CategoryChange(Record):
-    """One category before and after: after = before + added - removed + moved in - moved out."""
+    """One category: after = before + added - removed + moved_in - moved_out."""
 
     category: str
     before: int
     after: int
     added: int
     removed: int
+    moved_in: int
+    moved_out: int
     changed: int
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """As a line of a table."""
+        return (self.before, self.after, self.added, self.removed, self.moved_in, self.moved_out, self.changed)
+
+    @property
+    def touched(self) -> bool:
+        return any(self.numbers[2:])
 
 
 class AttributeChange(Record):
@@ -96,6 +100,12 @@ class MeasureDrift(Record):
     after: float
     index: float
     """The population stability index (sources.drift): 0.1 is a shift, 0.25 a large one."""
+    chance: float
+    """What the index exceeds once in a hundred times although nothing moved: few photos prove little."""
+
+    @property
+    def shifted(self) -> bool:
+        return self.index > max(0.1, self.chance)
 
 
 class Diff(Record):
@@ -124,62 +134,6 @@ class Diff(Record):
         return next((found.photos for found in self.counts if found.kind == kind), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """Rows of two manifests that belong together: the same bytes first, then, of what is left, the same path."""
-
-    same: NDArray[np.int64]
-    """(N, 2): rows with the same sha256."""
-    replaced: NDArray[np.int64]
-    """(M, 2): rows with the same path and another sha256."""
-    removed: NDArray[np.int64]
-    added: NDArray[np.int64]
-
-
-def pair_rows(before: pa.Table, after: pa.Table) -> Pairing:
-    """Pair the rows of two manifests (columns sha256 and path, each unique)."""
-    same = _matches(before["sha256"], after["sha256"])
-    left_before = np.setdiff1d(np.arange(before.num_rows), same[:, 0])
-    left_after = np.setdiff1d(np.arange(after.num_rows), same[:, 1])
-    found = _matches(before["path"].take(pa.array(left_before)), after["path"].take(pa.array(left_after)))
-    replaced = np.stack([left_before[found[:, 0]], left_after[found[:, 1]]], axis=1)
-    return Pairing(same, replaced, np.setdiff1d(left_before, replaced[:, 0]), np.setdiff1d(left_after, replaced[:, 1]))
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The rows that differ, by what differs."""
-
-    before: pa.Table
-    after: pa.Table
-    kinds: Mapping[Kind, NDArray[np.int64]]
-    """Pairs of rows, (N, 2), by the path that the photo has now; -1 stands where a side has none."""
-    told: Mapping[str, frozenset[int]]
-    """Of each attribute and right: the rows, after, that say something else than before."""
-    attributes: tuple[str, ...]
-
-
-def find_changes(before: Snapshot, after: Snapshot) -> Changes:
-    """Pair the photos of two versions and say of each pair what differs."""
-    pairs = pair_rows(before.rows, after.rows)
-    declared = {attribute.name for one in (before, after) for attribute in one.catalog.attributes}
-    attributes = tuple(sorted(declared))
-    others = {name: _differ(before.rows, after.rows, pairs.same, name) for name in (*_TOLD, *attributes)}
-    category, path = (_differ(before.rows, after.rows, pairs.same, name) for name in ("category", "path"))
-    told = np.logical_or.reduce([*others.values(), np.zeros(len(pairs.same), np.bool_)])
-    kinds: dict[Kind, NDArray[np.int64]] = {
-        "added": np.stack([np.full_like(pairs.added, -1), pairs.added], axis=1),
-        "removed": np.stack([pairs.removed, np.full_like(pairs.removed, -1)], axis=1),
-        "changed": pairs.replaced,
-        "moved": pairs.same[category],
-        "renamed": pairs.same[path & ~category],
-        "retold": pairs.same[told & ~path & ~category],
-    }
-    ordered = {kind: _by_path(before.rows, after.rows, rows) for kind, rows in kinds.items()}
-    rows = {name: frozenset(pairs.same[differ, 1].tolist()) for name, differ in others.items()}
-    return Changes(before.rows, after.rows, ordered, rows, attributes)
-
-
 def compare(before: Snapshot, after: Snapshot, found: Changes) -> Diff:
     """All that differs between two versions, `found` by `find_changes`; equal versions give a Diff that is `same`."""
     was, now = ({(bad.path, bad.reason): bad for bad in one.catalog.quarantined} for one in (before, after))
@@ -195,34 +149,6 @@ def compare(before: Snapshot, after: Snapshot, found: Changes) -> Diff:
         quarantined=tuple(now[key] for key in sorted(now.keys() - was.keys()))[:MOST_LISTED],
         released=tuple(was[key] for key in sorted(was.keys() - now.keys()))[:MOST_LISTED],
     )
-
-
-def _matches(before: pa.ChunkedArray, after: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Rows of equal values, (N, 2), in the order of `after`."""
-    at = pc.fill_null(pc.index_in(after, value_set=before), -1).to_numpy().astype(np.int64)
-    known = np.flatnonzero(at >= 0)
-    return np.stack([at[known], known], axis=1)
-
-
-def _differ(before: pa.Table, after: pa.Table, pairs: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
-    """Of each pair: whether the column says something else; a column that one side lacks says nothing there."""
-    one, other = (
-        table[name].take(pa.array(pairs[:, side])) if name in table.column_names else pa.chunked_array([pa.nulls(len(pairs))])
-        for side, table in enumerate((before, after))
-    )
-    if one.type != other.type:
-        one, other = (values.cast(pa.string()) for values in (one, other))
-    if pa.types.is_null(one.type):
-        return np.zeros(len(pairs), dtype=np.bool_)
-    unequal = pc.is_in(pc.not_equal(one, other), value_set=pa.array([True]))  # null where either side is
-    appeared = pc.xor(pc.is_null(one), pc.is_null(other))
-    return np.asarray(pc.or_(unequal, appeared).to_numpy(), dtype=np.bool_)
-
-
-def _by_path(before: pa.Table, after: pa.Table, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    side, table = (1, after) if (pairs[:, 1] >= 0).all() else (0, before)
-    order = pc.sort_indices(table["path"].take(pa.array(pairs[:, side])))
-    return np.asarray(pairs[order.to_numpy()], dtype=np.int64)
 
 
 def _changes(found: Changes, kind: Kind) -> Iterator[PhotoChange]:
@@ -260,9 +186,13 @@ def _side(snapshot: Snapshot) -> Side:
 def _categories(found: Changes) -> Iterator[CategoryChange]:
     """Every category that is in either version."""
     was, now = (_tally(table["category"]) for table in (found.before, found.after))
-    added = _tally(found.after["category"].take(pa.array(found.kinds["added"][:, 1])))
-    removed = _tally(found.before["category"].take(pa.array(found.kinds["removed"][:, 0])))
-    changed = _tally(found.after["category"].take(pa.array(found.kinds["changed"][:, 1])))
+    added = _tally(_take(found.after, found.kinds["added"][:, 1]))
+    removed = _tally(_take(found.before, found.kinds["removed"][:, 0]))
+    changed = _tally(_take(found.after, found.kinds["changed"][:, 1]))
+    staying = np.concatenate([found.kinds["moved"], found.kinds["changed"]])
+    old, new = _take(found.before, staying[:, 0]), _take(found.after, staying[:, 1])
+    crossed = pc.not_equal(old, new)
+    moved_out, moved_in = _tally(old.filter(crossed)), _tally(new.filter(crossed))
     for name in sorted(was.keys() | now.keys()):
         yield CategoryChange(
             category=escape(name),
@@ -270,8 +200,15 @@ def _categories(found: Changes) -> Iterator[CategoryChange]:
             after=now[name],
             added=added[name],
             removed=removed[name],
+            moved_in=moved_in[name],
+            moved_out=moved_out[name],
             changed=changed[name],
         )
+
+
+def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.ChunkedArray:
+    """The categories of these rows."""
+    return table["category"].take(pa.array(rows))
 
 
 def _tally(column: pa.ChunkedArray) -> Counter[str]:
@@ -300,7 +237,14 @@ def _drift(before: pa.Table, after: pa.Table) -> Iterator[MeasureDrift]:
             continue
         was, now = (table[field.name].to_pandas().astype(np.float64) for table in (before, after))
         shape = describe_column(field.name, was, "number")
-        index = stability_index(count_bins(now, shape.edges, ()), np.asarray(shape.counts))
-        medians = (round(float(was.median()), 6), round(float(now.median()), 6))
-        found.append(MeasureDrift(measure=field.name, before=medians[0], after=medians[1], index=round(index, 4)))
+        bins, earlier = count_bins(now, shape.edges, ()), np.asarray(shape.counts)
+        found.append(
+            MeasureDrift(
+                measure=field.name,
+                before=round(float(was.median()), 6),
+                after=round(float(now.median()), 6),
+                index=round(stability_index(bins, earlier), 4),
+                chance=round(chance_index(bins, earlier), 4),
+            )
+        )
     yield from sorted(found, key=lambda one: (-one.index, one.measure))

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from packshot.catalog.changes import Diff, compare, find_changes
+from packshot.catalog.changes import Diff, compare
+from packshot.catalog.pairing import find_changes
 from packshot.catalog.pictures import collect_pictures, draw_page, draw_sheet
 from packshot.catalog.snapshot import WORKSPACE, open_snapshot
 from packshot.layout import Layout

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from html import escape as quote
 
 import numpy as np
+import pyarrow as pa
 
-from packshot.catalog.changes import KINDS, Changes, Diff, Kind, Side
+from packshot.catalog.changes import Diff, Side
+from packshot.catalog.pairing import KINDS, Changes, Kind
 from packshot.catalog.snapshot import Snapshot
 from packshot.images.resize import fit_square
 from packshot.images.sheet import Pixels, add_title, contact_sheet, encode_png
@@ -49,11 +51,22 @@ class Shown:
 
 
 def collect_pictures(found: Changes, before: Snapshot, after: Snapshot) -> list[Shown]:
-    """The first photos of each kind, by path; of those whose picture is the same only one picture."""
-    pairs = {kind: found.kinds[kind][:MOST_SHOWN].tolist() for kind in KINDS}
+    """Some photos of each kind, of its categories in turn; of those whose picture is the same only one picture."""
+    pairs = {kind: _choose(found, kind) for kind in KINDS}
     old = before.pixels(sorted({row for kind in ("changed", "removed") for row, _ in pairs[kind]}))
     new = after.pixels(sorted({row for kind in KINDS if kind != "removed" for _, row in pairs[kind]}))
     return [_shown(kind, found, row, now, old.get(row), new.get(now)) for kind in KINDS for row, now in pairs[kind]]
+
+
+def _choose(found: Changes, kind: Kind) -> list[tuple[int, int]]:
+    """The pairs of rows that are shown: the first of each category, then the second of each ..., in the order of paths."""
+    pairs = found.kinds[kind]
+    side, table = (0, found.before) if kind == "removed" else (1, found.after)
+    codes = table["category"].take(pa.array(pairs[:, side])).combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    rank = np.arange(len(codes)) - np.searchsorted(codes[order], codes[order])
+    chosen = np.sort(order[np.argsort(rank, kind="stable")][:MOST_SHOWN])
+    return [(int(row), int(now)) for row, now in pairs[chosen]]
 
 
 def _shown(kind: Kind, found: Changes, row: int, now: int, before: Pixels | None, after: Pixels | None) -> Shown:
@@ -118,9 +131,7 @@ def _head(diff: Diff) -> Iterator[str]:
         {
             "photos before": f"{diff.before.photos:,}",
             "photos after": f"{diff.after.photos:,}",
-            **{found.kind: f"{found.photos:,}" for found in diff.counts},
-            "newly quarantined": f"{len(diff.quarantined):,}",
-            "released": f"{len(diff.released):,}",
+            **{found.kind: f"{found.photos:,}" for found in diff.counts if found.photos},
         }
     )
 
@@ -145,16 +156,11 @@ def _photos(diff: Diff, shown: Sequence[Shown]) -> Iterator[str]:
 
 def _tables(diff: Diff) -> Iterator[str]:
     yield "<h2>By category</h2>"
-    moving = [one for one in diff.categories if one.before != one.after or one.added or one.removed or one.changed]
-    lines = [
-        [
-            name_cell(one.category),
-            *(f"{number:,}" if number else "" for number in (one.before, one.after, one.added, one.removed, one.changed)),
-        ]
-        for one in moving[:MOST_ROWS]
-    ]
+    moving = [one for one in diff.categories if one.touched]
+    lines = [[name_cell(one.category), *(f"{count:,}" if count else "" for count in one.numbers)] for one in moving[:MOST_ROWS]]
     if lines:
-        yield table(["category", "before", "after", "added", "removed", "changed"], lines, numbers=range(1, 6))
+        heads = ["category", "before", "after", "added", "removed", "moved in", "moved out", "changed"]
+        yield table(heads, lines, numbers=range(1, 8))
     yield f'<p class="soft small">{_rest(len(diff.categories) - len(moving), "category", "categories")} unchanged.</p>'
     if diff.attributes:
         yield "<h2>By attribute</h2>"
@@ -166,12 +172,22 @@ def _tables(diff: Diff) -> Iterator[str]:
         yield table(["reason", "before", "after"], lines, numbers=range(1, 3))
     if diff.drift:
         yield "<h2>Measures</h2>"
-        yield '<p class="soft">Stability index of each measure\'s distribution: 0.1 is a shift, 0.25 a large one.</p>'
+        yield (
+            '<p class="soft">The stability index of each measure: 0.1 is a shift, 0.25 a large one. '
+            "Beside it what chance alone exceeds once in a hundred times with so many photos.</p>"
+        )
         lines = [
-            [one.measure, tell_number(one.before), tell_number(one.after), f"{one.index:.3f}", bar(one.index / 0.5)]
+            [
+                f"<b>{one.measure}</b>" if one.shifted else one.measure,
+                tell_number(one.before),
+                tell_number(one.after),
+                f"{one.index:.3f}",
+                f"{one.chance:.3f}",
+                bar(one.index / 0.5) if one.shifted else "",
+            ]
             for one in diff.drift
         ]
-        yield table(["measure", "median before", "median after", "index", ""], lines, numbers=range(1, 4))
+        yield table(["measure", "median before", "median after", "index", "by chance", ""], lines, numbers=range(1, 5))
 
 
 def _files(diff: Diff) -> Iterator[str]:
