@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import c_int64
@@ -34,7 +35,14 @@ IDLE_SECONDS = 60
 _NOWHERE = -1
 _OUT_OF_MEMORY = 75
 _STARTS = 3
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PAUSES = (0.0, 0.25, 1.0)
+"""Seconds before each trial of an item alone. Only what is killed is tried more than once: nothing kills itself like that, but a
+system that runs out of memory does, and not for long."""
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""Of the server: libraries make no threads in it, and in what is forked from it."""
 
 _starting = threading.Lock()
 
@@ -114,13 +122,16 @@ class Crew(Generic[Item, Outcome]):
             worker.kill()
 
     def _suspect(self, item: Item, death: Death) -> Outcome:
-        """Try an item again in a fresh process: the first one may have been killed for another's sake."""
-        if not death.is_certain:
-            again = self._run([item])
-            if not isinstance(again, Death):
-                log.info("a process died (%s) and was replaced; no photo was lost", death.detail)
-                return again[0]
-            death = again
+        """Try an item again in a fresh process of its own: the one that died may have been killed for another's sake."""
+        for pause in () if death.is_certain else _PAUSES:
+            time.sleep(pause)
+            found = self._run([item])
+            if not isinstance(found, Death):
+                log.info("a process died and was replaced, no photo was lost: %s", death.detail)
+                return found[0]
+            death = found
+            if death.code != -signal.SIGKILL:
+                break
         return self._refuse(item, death)
 
     def _run(self, items: Sequence[Item]) -> list[Outcome] | Death:
@@ -201,9 +212,9 @@ class _Worker(Generic[Item, Outcome]):
 
 
 def _run_server(preload: list[str]) -> None:
-    """Start the server of clean forks, where it does not run; it imports what the work needs, and libraries make no threads."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    """Start the server of clean forks, where it does not run; it imports what the work needs."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         forkserver.set_forkserver_preload(preload)
         forkserver.ensure_running()
