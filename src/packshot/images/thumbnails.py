@@ -42,7 +42,7 @@ def read_pixels(rows: pa.Table, indices: Sequence[int], folder: Path) -> dict[in
 
     Raises IntegrityError where a shard does not hold what the manifest says.
     """
-    chosen = rows.select(["sha256", "shard", "row"]).take(list(indices)).to_pylist()
+    chosen = rows.select(["sha256", "shard", "row"]).take(pa.array(indices, pa.int64())).to_pylist()
     wanted: dict[str, list[int]] = defaultdict(list)
     for row in chosen:
         wanted[row["shard"]].append(row["row"])
