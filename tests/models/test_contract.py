@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -10,21 +11,39 @@ import torch
 
 from packshot.models import AnyModel, ImageModel
 from packshot.models.base import Batch
-from tests.models.families import CATEGORIES, IMAGE, SMALL, build, toy_batch
+from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, build, toy_batch, toy_conditions
 
 MEMBERS = get_args(get_args(AnyModel)[0])
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=[(name, conditions) for name in SMALL for conditions in ((), CONDITIONS)], ids=str)
 def model(request: pytest.FixtureRequest) -> ImageModel:
-    return build(request.param)
+    """Each family, by its category alone and with attributes beside it."""
+    name, conditions = request.param
+    return build(name, conditions=conditions)
+
+
+@pytest.fixture(params=SMALL)
+def conditioned(request: pytest.FixtureRequest) -> ImageModel:
+    made = build(request.param, conditions=CONDITIONS)
+    torch.manual_seed(0)
+    with torch.no_grad():  # an untrained flow answers nothing to whatever it is asked
+        for name, parameter in made.named_parameters():
+            if "prior" in name:
+                parameter.normal_(std=0.3)
+    _fit(made)
+    return made
+
+
+def _told(model: ImageModel, count: int) -> torch.Tensor | None:
+    return toy_conditions(count) if model.conditions else None
 
 
 def _fit(model: ImageModel) -> None:
     def photos() -> Iterator[Batch]:
-        batch = toy_batch()
+        batch = toy_batch(conditions=bool(model.conditions))
         yield batch
-        yield Batch(batch.images.flip(-1), batch.categories, batch.rows, ~batch.flipped)
+        yield replace(batch, images=batch.images.flip(-1), flipped=~batch.flipped)
 
     for fit in model.fits():
         fit.run(photos)
@@ -44,7 +63,7 @@ def test_a_family_needs_no_setting_but_its_name(member: type) -> None:
 
 def test_samples_are_finite_pictures_of_the_declared_shape(model: ImageModel) -> None:
     _fit(model)
-    drawn = model.sample(torch.tensor([0, 1, 2, 1]), [5, 6, 7, 2**63 - 1])
+    drawn = model.sample(torch.tensor([0, 1, 2, 1]), [5, 6, 7, 2**63 - 1], _told(model, 4))
     assert drawn.shape == (4, *IMAGE.shape)
     assert drawn.dtype == torch.float32
     assert bool(drawn.isfinite().all())
@@ -54,10 +73,40 @@ def test_samples_are_finite_pictures_of_the_declared_shape(model: ImageModel) ->
 def test_a_picture_depends_on_its_category_and_seed_alone(model: ImageModel) -> None:
     _fit(model)
     categories, seeds = torch.tensor([0, 1, 2, 2, 1, 0]), [3, 1, 4, 15, 9, 2]
-    together = model.sample(categories, seeds)
-    alone = torch.cat([model.sample(categories[[row]], seeds[row : row + 1]) for row in range(6)])
+    told = toy_conditions(6) if model.conditions else torch.zeros(6, 0)
+    together = model.sample(categories, seeds, told)
+    alone = torch.cat([model.sample(categories[[row]], seeds[row : row + 1], told[[row]]) for row in range(6)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(model.sample(categories.flip(0), seeds[::-1]).flip(0), together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.sample(categories.flip(0), seeds[::-1], told.flip(0)).flip(0), together, atol=1e-5, rtol=0)
+
+
+def test_an_attribute_changes_the_picture_and_one_that_is_not_known_may_be_any(conditioned: ImageModel) -> None:
+    categories, seeds = torch.tensor([0, 1, 2, 0]), [3, 1, 4, 1]
+    anything = conditioned.sample(categories, seeds)
+    assert torch.equal(conditioned.sample(categories, seeds, torch.zeros(4, 4)), anything)
+    dark, light = (torch.eye(4)[[column]].expand(4, -1) for column in (0, 1))
+    dear = torch.tensor([[0.0, 0.0, 2.0, 1.0]]).expand(4, -1)
+    drawn = [anything, *(conditioned.sample(categories, seeds, told) for told in (dark, light, dear))]
+    for index, one in enumerate(drawn):
+        for other in drawn[:index]:
+            assert float((one - other).flatten(1).abs().amax(dim=1).min()) > 1e-4
+
+
+def test_a_conditioned_model_has_the_other_ones_weights_and_its_attributes_own() -> None:
+    for name in SMALL:
+        plain, told = build(name).state_dict(), build(name, conditions=CONDITIONS).state_dict()
+        assert plain.keys() < told.keys()
+        assert all(told[key].shape == tensor.shape for key, tensor in plain.items())
+        words = ("attributes.weight", "slopes", "centres", "residuals")
+        assert all(key.endswith(words) for key in told.keys() - plain.keys())
+
+
+def test_what_a_model_knows_of_no_attribute_is_not_heard() -> None:
+    for name in SMALL:
+        model = build(name)
+        _fit(model)
+        drawn = model.sample(torch.tensor([1]), [5])
+        assert torch.equal(model.sample(torch.tensor([1]), [5], torch.zeros(1, 0)), drawn)
 
 
 def test_sampling_and_reconstructing_leave_the_global_chances_alone(model: ImageModel) -> None:
@@ -77,10 +126,11 @@ def test_another_seed_is_another_picture(model: ImageModel) -> None:
 
 def test_reconstructions_do_not_depend_on_their_neighbours(model: ImageModel) -> None:
     batch = toy_batch(6)
-    together = model.reconstruct(batch.images, batch.categories)
+    told = toy_conditions(6) if model.conditions else torch.zeros(6, 0)
+    together = model.reconstruct(batch.images, batch.categories, told)
     assert together.shape == batch.images.shape
     assert not together.requires_grad
-    alone = model.reconstruct(batch.images[2:3], batch.categories[2:3])
+    alone = model.reconstruct(batch.images[2:3], batch.categories[2:3], told[2:3])
     torch.testing.assert_close(together[2:3], alone, atol=1e-3, rtol=0)
 
 
@@ -100,7 +150,7 @@ def test_every_loss_is_finite_and_moves_the_parts_of_its_phase(model: ImageModel
     torch.manual_seed(0)
     for phase in model.phases():
         model.zero_grad()
-        terms = phase.loss(toy_batch())
+        terms = phase.loss(toy_batch(conditions=bool(model.conditions)))
         total = torch.stack(list(terms.values())).sum()
         assert bool(total.isfinite()), phase.name
         total.backward()  # type: ignore[no-untyped-call]

@@ -145,6 +145,47 @@ def test_a_category_without_enough_photos_borrows_the_shape_of_the_others() -> N
     assert bool(prior.draw(torch.randn(5, 4), torch.full((5,), 2), spread=1.0).isfinite().all())
 
 
+def test_what_is_known_of_attributes_moves_the_gaussians_as_it_moved_the_photos() -> None:
+    torch.manual_seed(0)
+    count = 20_000
+    categories, shade = torch.arange(count) % 2, torch.arange(count) // 2 % 2
+    known = torch.arange(count) % 5 != 0
+    told = torch.nn.functional.one_hot(shade, 2) * known[:, None]
+    number = torch.randn(count)
+    told = torch.cat((told, torch.stack((number, torch.ones(count)), dim=1)), dim=1).float()
+    moved = shade[:, None] * torch.tensor([4.0, 0.0, 0.0]) + number[:, None] * torch.tensor([0.0, 2.0, 0.0])
+    means = torch.randn(count, 3) + categories[:, None] * 5.0 + moved
+    prior = ClassGaussians(3, 2, (2, 2))
+    prior.fit(means, torch.zeros(count, 3), categories, told)
+
+    def draw(asked: list[float] | None) -> torch.Tensor:
+        conditions = None if asked is None else torch.tensor([asked]).expand(50_000, -1)
+        return prior.draw(torch.randn(50_000, 3), torch.ones(50_000, dtype=torch.int64), conditions, spread=1.0)
+
+    torch.testing.assert_close(draw([1.0, 0.0, 0.0, 1.0]).mean(dim=0), torch.tensor([5.0, 5.0, 5.0]), atol=0.15, rtol=0)
+    torch.testing.assert_close(draw([0.0, 1.0, 2.0, 1.0]).mean(dim=0), torch.tensor([9.0, 9.0, 5.0]), atol=0.15, rtol=0)
+    anything = draw(None)
+    torch.testing.assert_close(anything.mean(dim=0), torch.tensor([7.0, 5.0, 5.0]), atol=0.15, rtol=0)
+    torch.testing.assert_close(anything.std(dim=0), torch.tensor([5.0, 5.0, 1.0]).sqrt(), atol=0.1, rtol=0)
+    assert float(draw([0.0, 1.0, 0.0, 1.0]).std(dim=0)[1]) < 1.2
+    noise, ones = torch.randn(4, 3), torch.ones(4, dtype=torch.int64)
+    unsaid = prior.draw(noise, ones, torch.zeros(4, 4), spread=1.0)
+    torch.testing.assert_close(unsaid, prior.draw(noise, ones, spread=1.0))
+
+
+def test_unsaid_attributes_are_those_of_any_picture_for_the_flow() -> None:
+    torch.manual_seed(0)
+    flow = LatentFlow(4, 2, width=8, blocks=1, attributes=3)
+    nn.init.normal_(flow.leave.weight)
+    noise, categories = torch.randn(6, 4), torch.tensor([0, 1] * 3)
+    anything = flow.transport(noise, categories, steps=3, guidance=1.5)
+    assert torch.equal(flow.transport(noise, categories, torch.zeros(6, 3), steps=3, guidance=1.5), anything)
+    told = torch.eye(3).repeat(2, 1)
+    free = flow.transport(noise, categories, steps=3, guidance=0.0)
+    torch.testing.assert_close(flow.transport(noise, categories, told, steps=3, guidance=0.0), free)
+    assert not torch.allclose(flow.transport(noise, categories, told, steps=3, guidance=1.5), anything)
+
+
 class _Straight(LatentFlow):
     """A flow whose velocity is known: towards 3 for a category, and towards 1 for none in particular."""
 

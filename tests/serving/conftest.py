@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from packshot.models.vae import FlowPrior
-from tests.serving.shelf import GAN, VAE, Shelf
+from tests.serving.shelf import CONDITIONS, GAN, VAE, Shelf
 
 ROOT = Path(__file__).parents[2]
 SLOW = VAE.model_copy(update={"prior": FlowPrior(width=16, blocks=1, steps=800)})
@@ -126,6 +126,7 @@ def shelf_of_models(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     shelf.put(1)
     shelf.put(2, GAN)
     shelf.put(3, SLOW)
+    shelf.put(4, conditions=CONDITIONS)
     return shelf
 
 

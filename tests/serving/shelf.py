@@ -14,11 +14,15 @@ from packshot.models.gan import Search
 from packshot.models.vae import Config as VaeConfig
 from packshot.models.vae import FlowPrior
 from packshot.models.weights import WeightsCard, save_weights
-from packshot.records import Estimate, ImageSpec, Live, Score, ServiceCard
+from packshot.records import Condition, Estimate, ImageSpec, Live, Score, ServiceCard
 
 CATEGORIES = ("boot", "dress", "mug", "šaty")
 IMAGE = ImageSpec(size=16)
 DIGEST = "d" * 64
+CONDITIONS = (
+    Condition(name="colour", kind="label", values=("navy", 'red & "white"', "weiß")),
+    Condition(name="price", kind="number", mean=20.0, deviation=5.0),
+)
 
 VAE = VaeConfig(latent=8, width=4, polish=None, prior=FlowPrior(width=16, blocks=1, steps=3))
 GAN = GanConfig(latent=8, width=4, search=Search(steps=3, candidates=16))
@@ -34,11 +38,18 @@ class Shelf:
     def live(self) -> Path:
         return self.root / "live.json"
 
-    def put(self, version: int, config: VaeConfig | GanConfig = VAE, *, categories: tuple[str, ...] = CATEGORIES) -> ServiceCard:
+    def put(
+        self,
+        version: int,
+        config: VaeConfig | GanConfig = VAE,
+        *,
+        categories: tuple[str, ...] = CATEGORIES,
+        conditions: tuple[Condition, ...] = (),
+    ) -> ServiceCard:
         """Weights and card of a version whose chances come from its number."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(version)
-            model = config.build(IMAGE, categories)
+            model = config.build(IMAGE, categories, conditions)
             for name, parameter in model.named_parameters():
                 if name.split(".")[0] in model.deployed:
                     torch.nn.init.normal_(parameter, std=0.3)
@@ -49,6 +60,7 @@ class Shelf:
             config=model.config,
             image=model.image,
             categories=model.categories,
+            conditions=model.conditions,
             run="tiny",
             step=1,
             dataset=DIGEST,
@@ -63,6 +75,7 @@ class Shelf:
             family=model.config.family,
             image=model.image,
             categories=model.categories,
+            conditions=model.conditions,
             dataset=DIGEST,
             data_version="",
             git_commit="0" * 40,

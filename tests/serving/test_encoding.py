@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -46,6 +48,13 @@ def test_every_picture_says_that_a_model_made_it_and_which(form: Format) -> None
         "Digest": "ab" * 32,
         "Seed": "9223372036854775807",
     }
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_picture_says_what_it_was_asked_for_whatever_the_words(form: Format) -> None:
+    attributes = {"colour": "a \"<b>&' žluťoučký", "price": 12.5}
+    mark = replace(MARK, attributes=attributes)
+    assert json.loads(read_xmp(encode(picture(16), form, mark))["Attributes"]) == attributes
 
 
 def test_a_redrawn_photo_has_no_seed() -> None:

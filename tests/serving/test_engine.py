@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 from packshot.errors import IntegrityError, MissingArtifact
+from packshot.images.conditions import encode_wish
 from packshot.models.base import ImageModel
 from packshot.models.gan import Config as GanConfig
 from packshot.models.vae import Config as VaeConfig
+from packshot.records import Condition
 from packshot.serving.batching import Batcher, Work
 from packshot.serving.engine import MICRO_BATCH, Engine, Photo, Wish, settle
 from tests.serving.conftest import wait_until
-from tests.serving.shelf import CATEGORIES, GAN, IMAGE, VAE, Shelf
+from tests.serving.shelf import CATEGORIES, CONDITIONS, GAN, IMAGE, VAE, Shelf
 
 
-def engine(folder: Path, config: VaeConfig | GanConfig = VAE) -> Engine:
+def engine(folder: Path, config: VaeConfig | GanConfig = VAE, conditions: tuple[Condition, ...] = ()) -> Engine:
     shelf = Shelf(folder)
-    shelf.put(1, config)
+    shelf.put(1, config, conditions=conditions)
     return Engine.load(shelf.record(1, 1))
 
 
@@ -43,6 +45,28 @@ def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_pat
             some, rest = rest[: (size := chance.randint(1, MICRO_BATCH))], rest[size:]
             for wish, picture in zip(some, served.draw(some), strict=True):
                 np.testing.assert_array_equal(picture, alone[wish])
+
+
+@pytest.mark.parametrize("config", [VAE, GAN], ids=["vae", "gan"])
+def test_pictures_with_attributes_are_the_same_whatever_is_drawn_beside_them(
+    tmp_path: Path, config: VaeConfig | GanConfig
+) -> None:
+    served = engine(tmp_path, config, CONDITIONS)
+    served.warm_up()
+    navy, dear = (tuple(encode_wish(CONDITIONS, wish).tolist()) for wish in ({"colour": "navy"}, {"price": 31.0}))
+    wishes = [Wish(kind, 7, told) for kind in range(2) for told in ((), navy, dear)]
+    alone = [served.draw([wish])[0] for wish in wishes]
+    assert len({picture.tobytes() for picture in alone}) == 6
+    for one, other in zip(served.draw(wishes[::-1])[::-1], alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_card_that_promises_other_attributes_is_refused(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    card = shelf.put(1, conditions=CONDITIONS)
+    card.model_copy(update={"conditions": CONDITIONS[:1]}).write(shelf.card(1))
+    with pytest.raises(IntegrityError, match="other pictures"):
+        Engine.load(shelf.record(1, 1))
 
 
 def test_pictures_are_the_same_through_the_queue_and_after_a_reload(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from packshot.serving.requests import (
     SEEDS,
     GenerateRequest,
     ReconstructRequest,
+    check_attributes,
     check_category,
     check_work,
     parse_generate,
@@ -24,6 +25,7 @@ from packshot.serving.requests import (
     parse_reconstruct,
     picture_seeds,
 )
+from tests.serving.shelf import CONDITIONS
 
 # The first draw builds tables of Unicode, which takes seconds on a busy machine.
 fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
@@ -84,6 +86,11 @@ def test_what_is_not_strict_json_is_malformed(body: bytes) -> None:
         *[("count", value) for value in ("0", "-1", "65", "600", "1000000000", "true", '"1"', "1.0", "null", "{}")],
         *[("category", value) for value in ("1", "null", '""', "[]", '"' + "a" * 257 + '"')],
         *[("format", value) for value in ('"gif"', '"PNG"', "1", "null")],
+        *[
+            ("attributes", value)
+            for value in ("null", "[]", '"red"', '{"colour": true}', '{"colour": null}', '{"colour": ["red"]}')
+        ],
+        *[("attributes", value) for value in ('{"price": 1e999}', '{"colour": "' + "a" * 101 + '"}', '{"colour": {}}')],
         ("extra", "1"),
         ("__class__", "{}"),
     ],
@@ -111,6 +118,21 @@ def test_an_unknown_category_is_answered_with_the_known_ones_and_little_of_itsel
     assert caught.value.allowed == ("boot", "mug")
     assert "x" * 65 not in caught.value.detail
     assert "\n" not in caught.value.detail
+
+
+def test_an_unknown_attribute_or_value_is_answered_with_the_known_ones_and_little_of_itself() -> None:
+    assert check_attributes({}, ()) == ()
+    assert check_attributes({"price": 25, "colour": "weiß"}, CONDITIONS) == (0.0, 0.0, 1.0, 1.0, 1.0)
+    for wish, allowed in (
+        ({"x" * 250 + "\r\n": "a"}, ("colour", "price")),
+        ({"colour": "x" * 100}, CONDITIONS[0].values),
+        ({"price": "\x1b[31m"}, ("a number",)),
+    ):
+        with pytest.raises(Problem) as caught:
+            check_attributes(wish, CONDITIONS)
+        assert caught.value.allowed == allowed
+        assert len(caught.value.detail) < 120
+        assert caught.value.detail.isprintable()
 
 
 def test_large_pictures_leave_room_for_fewer() -> None:
@@ -146,7 +168,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-fields = st.sampled_from(["category", "count", "seed", "format", "Category", ""])
+fields = st.sampled_from(["category", "count", "seed", "format", "attributes", "Category", ""])
 
 
 @fuzz
@@ -160,7 +182,7 @@ def test_whatever_is_accepted_is_within_bounds(value: dict[str, Any]) -> None:
         return
     assert 1 <= asked.count <= 64
     assert asked.seed is None or 0 <= asked.seed < SEEDS
-    assert set(value) <= {"category", "count", "seed", "format"}
+    assert set(value) <= {"category", "count", "seed", "format", "attributes"}
 
 
 @fuzz

@@ -19,9 +19,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from packshot.images.conditions import encode_wish
 from packshot.serving.engine import Engine, Wish
 from tests.serving.conftest import SLOW, Service, port_is_free, wait_until
-from tests.serving.shelf import CATEGORIES, DIGEST
+from tests.serving.shelf import CATEGORIES, CONDITIONS, DIGEST
+from tests.serving.test_encoding import read_xmp
 
 pytestmark = pytest.mark.servers
 
@@ -139,6 +141,62 @@ def test_the_page_fetches_nothing_from_elsewhere(service: Service) -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "http://" not in answer.text
     assert "https://" not in answer.text
+
+
+# --- attributes -----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_as_they_are_asked_for_and_say_so(service: Service) -> None:
+    service.promote(4)
+    try:
+        engine = Engine.load(service.shelf.record(4, 1))
+        with service.client() as client:
+            card = client.get("/describe").json()
+            assert [(told["name"], told["values"]) for told in card["conditions"]] == [
+                (told.name, list(told.values)) for told in CONDITIONS
+            ]
+            seen = set()
+            for attributes in ({}, {"colour": "navy"}, {"colour": 'red & "white"', "price": 12}, {"colour": "weiß"}):
+                answer, again = (generate(client, category="mug", seed=5, attributes=attributes) for _ in range(2))
+                assert answer.status_code == 200, answer.text
+                assert answer.content == again.content
+                told = tuple(encode_wish(CONDITIONS, attributes).tolist())
+                np.testing.assert_array_equal(pixels(answer.content), engine.draw([Wish(2, 5, told)])[0])
+                mark = read_xmp(answer.content)
+                assert json.loads(mark.get("Attributes", "{}")) == attributes
+                seen.add(pixels(answer.content).tobytes())
+            assert len(seen) == 4
+            assert (
+                generate(client, category="mug", seed=5).content
+                == generate(client, category="mug", seed=5, attributes={}).content
+            )
+            several = generate(client, category="mug", seed=5, count=3, attributes={"price": 12, "colour": "navy"}).json()
+            assert several["attributes"] == {"colour": "navy", "price": 12}
+            alone = generate(client, category="mug", seed=6, attributes={"colour": "navy", "price": 12})
+            assert alone.content == base64.b64decode(several["images"][1]["data"])
+    finally:
+        service.promote(1)
+
+
+def test_what_no_picture_can_be_asked_for_is_refused_with_what_there_is(service: Service) -> None:
+    service.promote(4)
+    try:
+        with service.client() as client:
+            for attributes, field, allowed in (
+                ({"material": "wool"}, "attributes", ["colour", "price"]),
+                ({"colour": "green"}, "attributes.colour", list(CONDITIONS[0].values)),
+                ({"colour": 3}, "attributes.colour", list(CONDITIONS[0].values)),
+                ({"price": "cheap"}, "attributes.price", ["a number"]),
+            ):
+                answer = generate(client, category="mug", attributes=attributes)
+                body = answer.json()
+                assert (answer.status_code, body["field"], body["allowed"]) == (422, field, allowed)
+    finally:
+        service.promote(1)
+    with service.client() as client:
+        answer = generate(client, category="mug", attributes={"colour": "navy"})
+        assert answer.status_code == 422
+        assert "knows none" in answer.json()["detail"]
 
 
 # --- redrawing ------------------------------------------------------------------------------------------------------------

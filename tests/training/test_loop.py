@@ -15,7 +15,7 @@ from packshot.models.base import Batch, Terms
 from packshot.models.gan import GAN
 from packshot.training.loop import Run, TrainParams, build, choose_device, train
 from packshot.training.progress import curves_csv
-from tests.models.families import CATEGORIES, IMAGE, SMALL, toy_pixels
+from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_pixels
 from tests.training.runs import CPU, SEED, Heard, desk, params, photos, run_through
 
 
@@ -169,3 +169,13 @@ def test_every_family_learns_the_colours_of_the_categories(name: str, steps: int
         again = state.average.reconstruct(images, categories)
         blank = images.mean(dim=0, keepdim=True)
         assert float((again - images).square().mean()) < 0.5 * float((blank - images).square().mean())
+
+
+@pytest.mark.parametrize(("name", "steps"), [("vae-flow", 700), ("vae-gaussians", 300)])
+def test_a_model_learns_to_draw_what_it_is_asked_for_beside_the_category(name: str, steps: int, tmp_path: Path) -> None:
+    settings = params(name, steps=steps, report_every=100, picture_every=1000, checkpoints=1, save_every=1000)
+    model = run_through(tmp_path, settings, conditions=CONDITIONS).average
+    categories = torch.arange(3).repeat(20)
+    dark, light = (torch.eye(4)[[column]].expand(60, -1) for column in (0, 1))
+    bright = [float(_category_colours(model.sample(categories, range(60), told)).mean()) for told in (dark, None, light)]
+    assert bright[0] + 0.05 < bright[1] < bright[2] - 0.05, "dark, as it comes, light"

@@ -12,6 +12,7 @@ import torch
 
 from packshot.records import file_digest
 from packshot.training.state import TrainState
+from tests.models.families import CONDITIONS
 from tests.training.runs import Heard, params, run_in_a_child, run_through
 
 PLACES = ("train.step:9", "train.step:23", "train.step:40", "train.saved:2", "train.kept:1")
@@ -66,6 +67,18 @@ def test_a_training_killed_again_and_again_ends_the_same(children, straight, tmp
         child.join(60)
         assert child.exitcode == -signal.SIGKILL
     _assert_equal(run_through(tmp_path, params("vae-flow")), straight("vae-flow")[0])
+
+
+@pytest.mark.parametrize("name", ["vae-flow", "vae-gaussians", "gan"])
+def test_a_training_with_attributes_that_is_killed_repeats_the_straight_one(name: str, children, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    child = children.Process(
+        target=run_in_a_child, args=(str(tmp_path / "killed"), name, "train.step:32:kill"), kwargs={"conditioned": True}
+    )
+    child.start()
+    straight = run_through(tmp_path / "straight", params(name), conditions=CONDITIONS)
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    _assert_equal(run_through(tmp_path / "killed", params(name), conditions=CONDITIONS), straight)
 
 
 def test_class_gaussians_survive_a_stop_too(straight, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ from packshot.images.shards import Split
 from packshot.models.base import Optimizer
 from packshot.training.batches import Photos
 from packshot.training.state import TrainState, learning_rate
-from tests.models.families import build
+from tests.models.families import CONDITIONS, build, toy_conditions
 from tests.training.runs import CPU, photos
 
 
@@ -103,3 +103,26 @@ def test_every_photo_is_handed_over_plain_and_then_mirrored() -> None:
     assert flipped.tolist() == [False] * 300 + [True] * 300
     assert max(len(part.rows) for part in parts) <= 256
     assert sum(len(part.rows) for part in data.every(flips=False)) == 300
+
+
+def test_each_attribute_of_a_batch_is_left_unsaid_now_and_then_by_seed_and_step_alone() -> None:
+    data = photos(96, conditions=CONDITIONS)
+    whole = toy_conditions(96)
+    forgotten = []
+    for step in range(40):
+        batch, again = data.batch(3, step, 64, flips=True), data.batch(3, step, 64, flips=True)
+        assert batch.conditions is not None
+        assert again.conditions is not None
+        assert torch.equal(batch.conditions, again.conditions)
+        full = whole[batch.rows]
+        for start in (0, 2):  # a word and a number: said as they are, or not at all
+            said, truth = batch.conditions[:, start : start + 2], full[:, start : start + 2]
+            kept = (said == truth).all(dim=1)
+            assert bool((kept | ~said.any(dim=1)).all())
+            forgotten.append((~kept[truth.any(dim=1)]).float().mean())
+    assert 0.08 < float(torch.stack(forgotten).mean()) < 0.12
+    plain = photos(96).batch(3, 0, 64, flips=True)
+    assert plain.conditions is None
+    assert torch.equal(plain.rows, data.batch(3, 0, 64, flips=True).rows)
+    told = torch.cat([batch.conditions for batch in data.every(flips=False) if batch.conditions is not None])
+    assert torch.equal(told, whole)
