@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from packshot.params import Params, load_params
+from packshot.sources.folder import Folder
 from tests.images.files import jpeg, png, product
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
 def small_params(**changes: dict[str, object]) -> Params:
-    """The tests' params; changes are fields by section: small_params(prepare={"val_share": 0.3})."""
+    """The tests' params, with a tree of files as the source; changes are fields by section: small_params(ingest={"side": 64})."""
     params = load_params(PARAMS)
+    changes["ingest"] = {"source": Folder(kind="folder", path="data/catalog"), **changes.get("ingest", {})}
     sections = {name: getattr(params, name).model_copy(update=update) for name, update in changes.items()}
     return params.model_copy(update=sections)
 

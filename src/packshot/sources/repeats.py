@@ -24,7 +24,10 @@ def find_repeats(photos: pa.Table) -> tuple[NDArray[np.bool_], list[BadPhoto]]:
     keys = sort_keys(as_names(photos["pixels"]))
     order = np.argsort(keys, kind="stable")
     alike = keys[order][1:] == keys[order][:-1]
-    suspects = np.sort(order[np.append(alike, False) | np.append(False, alike)])
+    doubtful = np.zeros(len(keys), dtype=np.bool_)
+    doubtful[1:] |= alike
+    doubtful[:-1] |= alike
+    suspects = np.sort(order[doubtful])
     rows = photos.select(["pixels", "generation", "path", "sha256", "category"]).take(pa.array(suspects)).to_pydict()
     found = sorted(zip(*rows.values(), suspects.tolist(), strict=True))
     for _, same in groupby(found, key=lambda row: row[0]):
