@@ -61,7 +61,7 @@ class ExpectOneValueAGroup(ColumnPairMapExpectation):
 
     ignore_row_if: Literal["either_value_is_missing"] = "either_value_is_missing"
     map_metric = "column_pair_values.packshot_one_in_group"
-    success_keys = ("mostly",)
+    success_keys = ("ignore_row_if", "mostly")
 
 
 class _Stability(ColumnAggregateMetricProvider):

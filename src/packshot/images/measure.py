@@ -24,8 +24,8 @@ _CHANNELS = np.array([0, 256, 512])
 VERSION = "1"
 """Of what `measure` and `describe_shape` make of the same pixels: a part of a catalogue's recipe."""
 
-SHAPE_BYTES = 144
-_SHAPE_SIDE, _CELLS, _DIRECTIONS, _STEEPEST, _HYS = 64, 4, 9, 255, 0.2
+SHAPE_BYTES = 128
+_SHAPE_SIDE, _CELLS, _DIRECTIONS, _STEEPEST, _HYS = 64, 4, 8, 255, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _colourfulness(pixels: Pixels) -> float:
 
 
 def describe_shape(pixels: Pixels) -> bytes:
-    """The outlines of a picture (H, W, 3): 4 x 4 cells x 9 directions of its luma's gradients, `SHAPE_BYTES` bytes.
+    """The outlines of a picture (H, W, 3): 4 x 4 cells x 8 directions of its luma's gradients, `SHAPE_BYTES` bytes.
 
     A histogram of oriented gradients (Dalal & Triggs 2005) on 64 x 64 pixels whatever the aspect, each gradient in one cell and
     one direction; the picture is one block, normalised by L2-Hys, and square roots spread its values over the bytes.
@@ -142,7 +142,7 @@ def describe_shape(pixels: Pixels) -> bytes:
 
 @lru_cache(maxsize=1)
 def _gradients() -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Where each pixel's cell begins; the direction (of 9, opposite ways are one) and length of each gradient (down, across)."""
+    """Where each pixel's cell begins; the direction (of 8, opposite ways are one) and length of each gradient (down, across)."""
     place = np.arange(_SHAPE_SIDE) * _CELLS // _SHAPE_SIDE
     cells = (place[:, None] * _CELLS + place[None, :]) * _DIRECTIONS
     steps = np.arange(-_STEEPEST, _STEEPEST + 1)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from packshot.images.fingerprint import LAYOUT_SIDE
+
 FOLDS = 5
 _FEWEST = 2 * FOLDS
 """Photos of a category below which nothing is said of it."""
@@ -38,7 +40,7 @@ def find_suspects(
 ) -> Suspects:
     """The photos that a model which has not seen them takes for another category.
 
-    `shapes` are those of images.measure, (N, 144), `layouts` those of images.fingerprint, (N, 192); `labels` (N,) count from 0;
+    `shapes` are those of images.measure, (N, 128), `layouts` those of images.fingerprint, (N, L); `labels` (N,) count from 0;
     `folds` (N,), below FOLDS, hold the copies of a picture together. For each fold a linear discriminant is learnt from the
     others (Fisher 1936; its covariance shrunk towards a sphere, Friedman 1989), from each photo and its mirror image. Out-of-fold
     disagreement is what confident learning ranks by (Northcutt, Jiang & Chuang 2021). Here its probabilities are tempered and the
@@ -80,8 +82,8 @@ class _Features:
 
     def mirrored(self) -> NDArray[np.int64]:
         """The order in which a photo's features are its mirror image's: cells change sides, directions their slope."""
-        shape = np.arange(self.shapes.shape[1]).reshape(4, 4, 9)[:, ::-1][:, :, -np.arange(9) % 9]
-        layout = np.arange(self.layouts.shape[1]).reshape(8, 8, 3)[:, ::-1]
+        shape = np.arange(self.shapes.shape[1]).reshape(4, 4, 8)[:, ::-1][:, :, -np.arange(8) % 8]
+        layout = np.arange(self.layouts.shape[1]).reshape(LAYOUT_SIDE, LAYOUT_SIDE, 3)[:, ::-1]
         return np.concatenate([shape.ravel(), layout.ravel() + shape.size])
 
 
