@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pydoc
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ from packshot.login import login
 from packshot.stages import STAGES, run_stage
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from packshot.params import Params
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -91,17 +95,114 @@ for _name, _summary in zip(
     _add_stage(_name, _summary)
 
 
+Column = Annotated[str, typer.Option(metavar="COLUMN", help="Of a table; found by its usual names where it is not said.")]
+
+
 @catalog.command("add")
 def catalog_add(
-    folder: Annotated[Path, typer.Argument(help="A tree of category/photo.jpg.")],
+    photos: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A folder of category/photo.jpg, a .csv or .parquet, a .zip or .tar, or a URL."),
+    ],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Keep the photos that are there; add these, or replace them by name.")
+    ] = False,
+    image: Column = "",
+    category: Column = "",
+    sku: Column = "",
+    licence: Column = "",
+    source: Column = "",
+    consent: Column = "",
+    expiry: Column = "",
+    below: Annotated[str, typer.Option(metavar="FOLDER", help="Of an archive: the folder in it that holds the categories.")] = "",
 ) -> None:
-    """Bring a folder of photos under DVC as data/catalog (data/catalog.dvc)."""
-    from packshot.adapters.versioning import add_catalog
+    """Pack photos into data/catalog, or import a URL as it is into data/import, under DVC either way."""
+    from packshot.adapters.delivery import deliver
+    from packshot.sources.detect import Columns
 
-    layout = Layout.here()
-    add_catalog(layout, folder)
-    typer.echo("data/catalog is under DVC: commit data/catalog.dvc, and name it in params.yaml:")
-    typer.echo("  ingest: {source: {kind: folder, path: data/catalog}}")
+    columns = Columns(image, category, sku, licence, source, consent, expiry)
+    for line in deliver(Layout.here(), photos, columns, below=below, merge=merge).lines():
+        typer.echo(line)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+
+
+@catalog.command("status")
+def catalog_status(json: AsJson = False) -> None:
+    """Say what the data is now, what is not yet ingested, judged or committed, and what to run next.
+
+    Exit codes: 0 told (whatever it says), 2 usage or params.
+    """
+    from packshot.catalog.status import status as look
+    from packshot.catalog.text import tell_status
+
+    now = look(*_project())
+    _tell(now.model_dump_json(indent=2) if json else tell_status(now))
+
+
+@catalog.command("diff")
+def catalog_diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A Git revision.")] = "HEAD",
+    after: Annotated[str, typer.Argument(metavar="B", help="Another; what stands in data/ingest by default.")] = "workspace",
+    out: Annotated[
+        Path | None, typer.Option(help="Where sheet.png, diff.html and diff.json go; below var/diff by default.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what changed from one data version to another, and draw it: a contact sheet and a page that opens offline.
+
+    Exit codes: 0 told (also where nothing changed), 2 no such revision or nothing ingested at it, 15 bytes changed,
+    20 neither DVC's cache nor its remote has the data.
+    """
+    from packshot.catalog.diff import diff
+    from packshot.catalog.text import tell_diff
+
+    drawn = diff(Layout.here(), before, after, folder=out)
+    _tell(drawn.diff.model_dump_json(indent=2) if json else tell_diff(drawn))
+
+
+@catalog.command("show")
+def catalog_show(
+    name: Annotated[str, typer.Argument(help="A photo's path or sha256 (six digits do); without, what is quarantined.")] = "",
+    reason: Annotated[str, typer.Option(metavar="CODE", help="Only what is quarantined for this reason.")] = "",
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the photo and its near-duplicates there, as a PNG.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List the quarantined files with their reasons, or tell all about one photo.
+
+    Exit codes: 0 told, 2 no such photo or reason, or nothing ingested yet.
+    """
+    from packshot.catalog.show import draw_photo, find_photo, list_quarantined
+    from packshot.catalog.text import tell_photo, tell_quarantine
+
+    if not name:
+        if picture:
+            raise UsageError("--picture is of one photo", where="packshot catalog show", advice="name the photo")
+        files = list_quarantined(Layout.here(), reason)
+        _tell(files.model_dump_json(indent=2) if json else tell_quarantine(files))
+        return
+    if reason:
+        raise UsageError("--reason is for the list", where="packshot catalog show", advice="leave out the reason or the name")
+    facts = find_photo(Layout.here(), name)
+    if picture:
+        draw_photo(Layout.here(), facts, picture)
+    _tell(facts.model_dump_json(indent=2) if json else tell_photo(facts))
+
+
+def _tell(told: str | RenderableType) -> None:
+    """Print; in a terminal in colour, and page by page where it is longer than the screen."""
+    from packshot.catalog.text import render
+
+    terminal = sys.stdout.isatty()
+    text = told if isinstance(told, str) else render(told, terminal=terminal)
+    if terminal and text.count("\n") >= shutil.get_terminal_size().lines:
+        os.environ.setdefault("LESS", "FRX")  # colours as they are meant, as Git sets it
+        pydoc.pager(text)
+    else:
+        typer.echo(text)
 
 
 By = Annotated[str, typer.Option(help="Who does it; the login name by default.", envvar="PACKSHOT_BY")]

@@ -12,10 +12,9 @@ import psutil
 import pytest
 import yaml
 
-from packshot.adapters.versioning import add_catalog, data_version, git_commit, repro
-from packshot.errors import DataRejected, Locked, PackshotError, Unavailable, UsageError
+from packshot.adapters.versioning import data_version, git_commit, repro
+from packshot.errors import DataRejected, Locked, PackshotError, Unavailable
 from packshot.layout import Layout
-from tests.images.files import jpeg, product
 
 PIPELINE = {
     "stages": {
@@ -81,35 +80,27 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_folder_comes_under_dvc_and_its_version_follows_it(layout: Layout, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    for name in ("hat/a.jpg", "платье/ü 1.jpg"):
-        (photos / name).parent.mkdir(parents=True)
-        (photos / name).write_bytes(jpeg(product(len(name))))
-    add_catalog(layout, photos)
-    recorded = yaml.safe_load((layout.data / "catalog.dvc").read_text())["outs"][0]
-    first = data_version(layout)
-    assert first == recorded["md5"]
-    assert first.endswith(".dir")
-    assert recorded["nfiles"] == 2
-    assert (layout.catalog / "платье" / "ü 1.jpg").read_bytes() == (photos / "платье" / "ü 1.jpg").read_bytes()
-    (photos / "hat" / "a.jpg").write_bytes(jpeg(product(99)))
-    add_catalog(layout, photos)
-    assert data_version(layout) != first
-
-
-def test_links_never_come_under_dvc(layout: Layout, tmp_path: Path) -> None:
-    (tmp_path / "photos" / "hat").mkdir(parents=True)
-    (tmp_path / "photos" / "hat" / "a.jpg").symlink_to("/etc/hostname")
-    with pytest.raises(UsageError, match=r"hat/a\.jpg \(a link\)"):
-        add_catalog(layout, tmp_path / "photos")
-
-
-def test_a_project_without_dvc_is_told_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="dvc init"):
-        add_catalog(Layout(tmp_path), tmp_path)
+def test_outside_dvc_nothing_has_a_version(tmp_path: Path) -> None:
     assert data_version(Layout(tmp_path)) == ""
     assert git_commit(Layout(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "record"),
+    [
+        ("{kind: catalog, path: data/catalog}", "data/catalog.dvc"),
+        ("{kind: folder, path: photos/2024}", "photos.dvc"),
+        ("{kind: archive, path: data/import.zip}", "data/import.zip.dvc"),
+        ("{kind: table, path: data/import, table: products.csv, image: image, category: category}", "data/import.dvc"),
+    ],
+)
+def test_the_version_of_the_data_is_that_of_whatever_the_source_reads(tmp_path: Path, source: str, record: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "params.yaml").write_text(f"ingest: {{source: {source}}}\n")
+    (tmp_path / "dvc.lock").write_text("stages: {ingest: {outs: [{path: data/ingest, md5: of-ingest}]}}\n")
+    assert data_version(Layout(tmp_path)) == "of-ingest"
+    (tmp_path / record).write_text("outs: [{path: x, md5: of-the-source}]\n")
+    assert data_version(Layout(tmp_path)) == "of-the-source"
 
 
 def test_the_commit_says_whether_the_sources_stand_as_committed(layout: Layout) -> None:

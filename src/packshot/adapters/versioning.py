@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 
-from packshot.adapters.mirror import mirror
 from packshot.errors import Locked, PackshotError, Unavailable, UsageError
 from packshot.layout import Layout
 
@@ -26,6 +25,10 @@ _LEASH = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1
 """The shell that becomes DVC leaves a reader of its standard input behind. When this process dies, even by SIGKILL, that pipe
 closes and the reader ends the whole group: a stage that nobody watches would write into the next run."""
 
+EXTRAS = ("s3", "gs")
+"""Schemes of URLs for which packshot has an extra."""
+
+_MISSING = re.compile(r"(\w+) is supported, but requires '([\w-]+)' to be installed")
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "Lock is already")
 _EXIT = re.compile(r"exited with (\d+)")
 _OURS = re.compile(r"packshot: E\d+ (.*)")
@@ -33,33 +36,39 @@ _OURS = re.compile(r"packshot: E\d+ (.*)")
 log = logging.getLogger(__name__)
 
 
-def add_catalog(layout: Layout, folder: Path) -> None:
-    """Bring a tree category/photo.jpg under DVC: data/catalog becomes its mirror, and data/catalog.dvc its version.
-
-    Raises UsageError for what is no such tree (links, pipes and names that are not UTF-8 are refused by name), Locked where
-    another DVC is at work, Unavailable where DVC itself fails.
-    """
+def require_dvc(layout: Layout) -> None:
+    """Raise UsageError where the project is not under DVC."""
     if not (layout.root / ".dvc").is_dir():
         raise UsageError("the project is not under DVC", where=str(layout.root), advice="run 'git init' and 'dvc init' there")
-    mirror(folder, layout.catalog)
-    relative = layout.catalog.relative_to(layout.root).as_posix()
-    done = subprocess.run(
-        _dvc("add", "-q", relative), cwd=layout.root, env=_environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        kind = Locked if any(word in said for word in _BUSY) else Unavailable
-        raise kind(f"'dvc add' failed: {_last(said)}", where=relative, advice="mend that and add the folder again")
+
+
+def run_dvc(layout: Layout, words: Sequence[str], *, advice: str) -> None:
+    """Run one short DVC command. Raises Locked, or Unavailable with the reason that DVC gives."""
+    done = subprocess.run(_dvc(*words), cwd=layout.root, env=_environment(), capture_output=True, text=True, check=False)
+    if not done.returncode:
+        return
+    said = _last(f"{done.stdout}\n{done.stderr}".strip())
+    if missing := _MISSING.search(said):
+        advice = f"pip install 'packshot[{missing[1]}]'" if missing[1] in EXTRAS else f"pip install '{missing[2]}'"
+    kind = Locked if any(word in said for word in _BUSY) else Unavailable
+    raise kind(f"'dvc {words[0]}' failed: {said}", where=words[-1] if words[0] != "import-url" else words[-2], advice=advice)
+
+
+def imported_from(record: Path) -> str:
+    """Where `dvc import-url` got what the .dvc file `record` describes, as DVC says it; '' where it did not."""
+    deps = _read_yaml(record).get("deps", [])
+    return str(deps[0].get("path", "")) if deps else ""
 
 
 def data_version(layout: Layout) -> str:
-    """DVC's md5 of the photos: of data/catalog where that is the source, else of what ingest made; '' outside DVC."""
+    """DVC's md5 of the photos: of the source where DVC versions it, else of what ingest made; '' outside DVC."""
     source = _read_yaml(layout.params).get("ingest", {}).get("source", {})
-    path = source.get("path") if isinstance(source, dict) and source.get("kind") == "folder" else None
-    if path and (layout.root / str(path)).resolve() == layout.catalog.resolve():
-        outs = _read_yaml(layout.catalog.with_name("catalog.dvc")).get("outs", [])
-    else:
-        outs = _read_yaml(layout.root / "dvc.lock").get("stages", {}).get("ingest", {}).get("outs", [])
+    path = source.get("path") if isinstance(source, dict) else None
+    place = layout.root / str(path or "")
+    for one in (place, *place.parents):
+        if layout.root in one.parents and (outs := _read_yaml(one.with_name(f"{one.name}.dvc")).get("outs", [])):
+            return str(outs[0].get("md5", ""))
+    outs = _read_yaml(layout.root / "dvc.lock").get("stages", {}).get("ingest", {}).get("outs", [])
     return str(outs[0].get("md5", "")) if outs else ""
 
 
