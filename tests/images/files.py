@@ -6,12 +6,14 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from packshot.images.shards import Split, SplitName, pixel_file, save_index
+if TYPE_CHECKING:
+    from packshot.images.shards import Split, SplitName
 
 Pixels = NDArray[np.uint8]
 
@@ -117,6 +119,7 @@ def gamma_profile(gamma: float) -> bytes:
                 .replace(b"sRGB", b"abcd")
             )
     struct.pack_into(">I", data, 0, len(data))
+    data[24:36] = bytes(12)  # when it was made
     return bytes(data)
 
 
@@ -143,6 +146,8 @@ def grey_cmyk_profile() -> bytes:
 
 def save_split(folder: Path, name: SplitName, split: Split) -> None:
     """A split as prepare packs it."""
+    from packshot.images.shards import pixel_file, save_index
+
     with pixel_file(folder, name, len(split), split.images.shape[2]) as pixels:
         pixels[:] = split.images
     save_index(folder, name, split.categories.tolist(), split.ids, split.groups, split.ids)

@@ -82,8 +82,10 @@ def _scale_16_bits(image: Image.Image, content: bytes) -> Image.Image | None:
     """A 16-bit PNG at 8 bits: 65535 becomes 255 by division by 257, where Pillow clips grey and drops the low byte of colours."""
     if image.format != "PNG" or content[24] != 16:
         return None
+    import cv2
+
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.uint32)
+        values = np.asarray(image).astype(np.uint16)
         grey = Image.fromarray(_divide(values))
         key = image.info.get("transparency")
         if key is not None:
@@ -91,17 +93,18 @@ def _scale_16_bits(image: Image.Image, content: bytes) -> Image.Image | None:
         return grey
     if "transparency" in image.info:
         return None
-    import cv2
-
     colours: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if colours is None or colours.dtype != np.uint16 or colours.ndim != 3 or colours.shape[:2] != (image.height, image.width):
         return None
-    order = [2, 1, 0, 3][: colours.shape[2]]
-    return Image.fromarray(_divide(colours[:, :, order]))
+    order = cv2.COLOR_BGRA2RGBA if colours.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return Image.fromarray(np.asarray(cv2.cvtColor(_divide(colours), order)))
 
 
-def _divide(values: NDArray[Any]) -> Pixels:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _divide(values: NDArray[np.uint16]) -> Pixels:
+    """Rounded to the nearest; no value lies in the middle, for 257 is odd."""
+    import cv2
+
+    return np.asarray(cv2.convertScaleAbs(values, alpha=1 / 257), dtype=np.uint8)
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image | None:
