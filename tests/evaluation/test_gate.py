@@ -8,12 +8,28 @@ from pydantic import ValidationError
 
 from packshot.evaluation.gate import Against, Bound, GateParams, hold, images_to_settle, judge
 from packshot.evaluation.metrics import METRICS
-from packshot.records import Estimate
+from packshot.records import Condition, Estimate
 from tests.evaluation.reports import card, estimate, report
 
 
 def _params(*bounds: Bound, primary: str = "kid", second: str = "coverage") -> GateParams:
     return GateParams(primary=primary, second=second, bounds=bounds)
+
+
+def test_a_bound_on_attributes_is_due_only_where_models_know_of_labels():
+    bound = Bound(metric="attribute_consistency", at_least={"of": "attribute_consistency_real", "plus": -0.1}, when="conditioned")
+    policy = _params(bound, Bound(metric="kid", at_most=1.0), primary="kid")
+    colour = Condition(name="colour", kind="label", values=("blue", "red"))
+    plain = report(card("a@1", {"kid": 0.1}))
+    assert judge(plain, policy).passed
+    number = plain.model_copy(update={"conditions": (Condition(name="price", kind="number"),)})
+    assert judge(number, policy).passed
+    asked = plain.model_copy(update={"conditions": (colour,)})
+    assert not judge(asked, policy).passed, "due, and not measured"
+    references = {"attribute_consistency_real": 0.9}
+    for value, passed in ((0.85, True), (0.75, False)):
+        told = report(card("a@1", {"kid": 0.1, "attribute_consistency": value}), references=references)
+        assert judge(told.model_copy(update={"conditions": (colour,)}), policy).passed is passed
 
 
 LOW_KID = Bound(metric="kid", at_most=0.1, proof="measured")
