@@ -114,7 +114,11 @@ def test_a_cluster_s_result_is_this_machine_s(on_dask: str, monkeypatch: pytest.
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     items: list[Photo | BadPhoto] = [photo(name, File(tmp_path / name)) for name in [*files, "gone.jpg"]]
-    items += [BadPhoto(path="x", category="hat", reason="SYMLINK", detail="a link"), photo("die", die), photo("gorge", gorge)]
+    items += [
+        BadPhoto(path="x", category="hat", reason="SYMLINK", detail="a link"),
+        photo("die", partial(die, signal.SIGSEGV)),
+        photo("gorge", gorge),
+    ]
     items += Synthetic(path="src", count=60, seed=7, size=64).photos(tmp_path)
     there = list(take_all(items, RECIPE))
     monkeypatch.delenv("PACKSHOT_DASK")

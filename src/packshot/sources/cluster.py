@@ -55,6 +55,7 @@ class Cluster:
         self._address, self._recipe = address, recipe
         self._client = _connect(address)
         self._threads, self._asked = 0, 0.0
+        self._under_way: list[_Chunk] = []
         if not self._wait_for_workers():
             self.close()
             raise Unavailable(
@@ -72,17 +73,27 @@ class Cluster:
     def submit(self, photos: Sequence[Photo]) -> _Chunk:
         """Send photos to whichever worker is free."""
         order = _Order(tuple(photos), self._recipe, self._recipe.digest, _versions())
-        return _Chunk(self, order, self._client.submit(_take, order, pure=False))
+        chunk = _Chunk(self, order, self._client.submit(_take, order, pure=False))
+        self._under_way.append(chunk)
+        return chunk
 
     def close(self) -> None:
         """Let go of what is under way, and of the scheduler."""
         self._client.close(timeout=CONNECT_SECONDS)
 
-    def fetch(self, future: Future[list[Intake | BadPhoto]]) -> list[Intake | BadPhoto]:
-        """What a chunk became. Dask runs it again elsewhere when its worker is killed; without any worker, one is waited for."""
-        while True:
+    def fetch(self, chunk: _Chunk) -> None:
+        """Wait for a chunk, and bring with it all others that are done: one round trip for many.
+
+        Dask runs a chunk again elsewhere when its worker is killed; without any worker, one is waited for.
+        """
+        while chunk.outcomes is None:
             try:
-                return future.result(timeout=_ASK_AGAIN_SECONDS)
+                if (fault := chunk.future.exception(timeout=_ASK_AGAIN_SECONDS)) is not None:
+                    raise fault
+                ready = [one for one in self._under_way if one.future.status == "finished"]
+                for one, outcomes in zip(ready, self._client.gather([one.future for one in ready]), strict=True):
+                    one.outcomes = outcomes
+                    self._under_way.remove(one)
             except TimeoutError:
                 if not self._wait_for_workers():
                     raise self._gone(f"has had no workers for {WORKERS_SECONDS} s") from None
@@ -144,16 +155,18 @@ class _Order:
     versions: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Chunk:
-    """The answer to one order."""
+    """One order, and what became of it."""
 
     cluster: Cluster
     order: _Order
     future: Future[list[Intake | BadPhoto]]
+    outcomes: list[Intake | BadPhoto] | None = None
 
     def result(self) -> list[Intake | BadPhoto]:
-        outcomes = self.cluster.fetch(self.future)
+        self.cluster.fetch(self)
+        outcomes = self.outcomes or []
         self.cluster.require_same_files(self.order.photos, outcomes)
         return outcomes
 
