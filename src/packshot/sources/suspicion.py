@@ -17,8 +17,10 @@ _FEWEST = 2 * FOLDS
 _SHRINKAGE = 0.05
 _CHUNK = 8192
 _SAMPLE = 20_000
-_SHARPEST, _DULLEST, _STEPS = 2.0, 0.05, 38
+_SHARPEST, _DULLEST, _STEPS = 2.0, 0.005, 48
 _ROUNDS = 60
+_MOST_WRONG = 0.2
+"""Where more labels seem wrong than this, it is the model that knows nothing."""
 _EVEN_ODDS = 0.5
 
 Floats = NDArray[np.float64]
@@ -153,7 +155,7 @@ def _calibrate(logits: Floats, labels: NDArray[np.int64]) -> tuple[float, float]
         own, categories = chances[np.arange(len(labels)), labels], chances.shape[1]
         noise = 0.02
         for _ in range(_ROUNDS):  # expectation maximisation of a mixture's weight
-            noise = float(_wrong(own, noise, categories).mean())
+            noise = min(_MOST_WRONG, float(_wrong(own, noise, categories).mean()))
         likelihood = float(np.log((1 - noise) * own + noise / categories + 1e-300).mean())
         best = max(best, (likelihood, float(temper), noise))
     return best[1], best[2]
