@@ -40,6 +40,9 @@ class Synthetic(Source):
     def describe(self) -> str:
         return f"synthetic, {self.count} photos of {self.size} x {self.size} px, seed {self.seed}"
 
+    def attribute_names(self, root: Path) -> frozenset[str]:
+        return frozenset({"colour", "pattern", "caption"})
+
     def photos(self, root: Path) -> Iterator[Photo | BadPhoto]:
         for index in range(self.count):
             product = product_at(self.seed, index)
