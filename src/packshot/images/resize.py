@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +33,7 @@ def fit_within(pixels: Pixels, side: int) -> Pixels:
     longest = max(height, width)
     if longest <= side:
         return pixels
-    return resample(pixels, max(1, round(width * side / longest)), max(1, round(height * side / longest)))
+    return _resample(pixels, max(1, round(width * side / longest)), max(1, round(height * side / longest)))
 
 
 def fit_square(pixels: Pixels, side: int, background: Colour) -> Pixels:
@@ -45,15 +47,16 @@ def fit_square(pixels: Pixels, side: int, background: Colour) -> Pixels:
     square[:] = background
     top, left = (longest - height) // 2, (longest - width) // 2
     square[top : top + height, left : left + width] = pixels
-    return square if longest == side else resample(square, side, side)
+    return square if longest == side else _resample(square, side, side)
 
 
-def resample(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale a picture (H, W, 3) to `height` x `width`: in the order that Pillow takes, and rounded to 8 bits in between as there.
+def _resample(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Scale a picture (H, W, 3) to `height` x `width`, rounded to 8 bits between the two passes.
 
-    The same bits on every machine, whatever its BLAS does: see `_weights`.
+    The order of the passes is Pillow's: columns first, unless more than twice as many rows go as columns. The bits are the same on
+    every machine, whatever its BLAS does: see `_plan`.
     """
-    if pixels.shape[0] > 2 * pixels.shape[1]:
+    if pixels.shape[0] - height > max(0, 2 * (pixels.shape[1] - width)):
         return _resample_width(_resample_height(pixels, height), width)
     return _resample_height(_resample_width(pixels, width), height)
 
@@ -75,24 +78,37 @@ def _resample_width(pixels: Pixels, width: int) -> Pixels:
 
 
 def _blend(rows: Pixels, count: int) -> Pixels:
-    """`count` weighted means of N rows of M values, (N, M) -> (count, M): one small dense product for every 4 of them."""
+    """`count` weighted means of N rows of M values, (N, M) -> (count, M): one small dense product for every few of them."""
     import cv2
 
-    weights, chosen = _weights(len(rows), count)
-    tiles, _, wide = weights.shape
+    plan = _plan(len(rows), count)
+    tiles, tile, wide = plan.weights.shape
     out = np.empty((count, rows.shape[1]), dtype=np.uint8)
-    step = max(16, min(rows.shape[1], _STEP // len(chosen)))
+    step = max(16, min(rows.shape[1], _STEP // (tiles * wide)))
     for start in range(0, rows.shape[1], step):
         part = rows[:, start : start + step]
         length = part.shape[1]
-        seen = _space("seen", np.float32, len(chosen) * length).reshape(tiles, wide, length)
-        picked = _space("picked", np.uint8, len(chosen) * length).reshape(len(chosen), length)
-        sums = _space("sums", np.float32, tiles * _TILE * length).reshape(tiles, _TILE, length)
-        np.copyto(seen, np.take(part, chosen, axis=0, out=picked, mode="clip").reshape(seen.shape))
-        flat = np.matmul(weights, seen, out=sums).reshape(-1, length)[:count]
+        sums = _space("sums", np.float32, tiles * tile * length).reshape(tiles, tile, length)
+        flat = np.matmul(plan.weights, _windows(part, plan), out=sums).reshape(-1, length)[:count]
         cv2.threshold(flat, 0.0, 0.0, cv2.THRESH_TOZERO, dst=flat)
         out[:, start : start + step] = cv2.convertScaleAbs(flat, alpha=1.0, beta=1.0 / (2 * _UNIT))
     return out
+
+
+def _windows(rows: Pixels, plan: _Plan) -> NDArray[np.float32]:
+    """What each tile looks at, float32 (T, K, M): views into one copy of the rows where tiles are evenly spaced, else copies."""
+    (tiles, _, wide), (size, length) = plan.weights.shape, rows.shape
+    if plan.chosen is not None:
+        copied: NDArray[np.float32] = _space("seen", np.float32, tiles * wide * length).reshape(tiles, wide, length)
+        picked = _space("picked", np.uint8, tiles * wide * length).reshape(-1, length)
+        np.copyto(copied, np.take(rows, plan.chosen, axis=0, out=picked, mode="clip").reshape(copied.shape))
+        return copied
+    seen = _space("seen", np.float32, (plan.before + size + plan.after) * length).reshape(-1, length)
+    seen[: plan.before] = 0.0
+    seen[plan.before + size :] = 0.0
+    np.copyto(seen[plan.before : plan.before + size], rows)
+    row = seen.strides[0]
+    return np.ndarray((tiles, wide, length), np.float32, buffer=seen, strides=(plan.stride * row, row, 4))
 
 
 def _space(name: str, kind: type, size: int) -> Any:
@@ -104,9 +120,24 @@ def _space(name: str, kind: type, size: int) -> Any:
     return space[:size]
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How values become fewer, or more."""
+
+    weights: NDArray[np.float32]
+    """(T, R, K): of the R results of each tile, over the K values that it looks at."""
+    chosen: NDArray[np.intp] | None
+    """(T * K,): which values those are, or None where they are evenly spaced, as follows."""
+    stride: int = 0
+    """Values from one tile to the next."""
+    before: int = 0
+    after: int = 0
+    """Zeros that the first and the last tile look at."""
+
+
 @lru_cache(maxsize=4096)
-def _weights(size: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The filter from `size` values to `count`: weights (T, 4, K) of tiles of 4, and the places (T * K,) that each tile looks at.
+def _plan(size: int, count: int) -> _Plan:
+    """The filter from `size` values to `count`.
 
     Keys' cubic (1981, equation 15, a = -1/2) stretched by the factor, cut at the border and normalised: Pillow's BICUBIC. Weights
     are whole multiples of 2^-15 with a sum of 1 and absolute sums below 2, so every sum of products with 0..255, in any order, is
@@ -116,20 +147,25 @@ def _weights(size: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.int
     factor = size / count
     stretch = max(factor, 1.0)
     centres = (np.arange(count) + 0.5) * factor
-    first = np.maximum((centres - 2 * stretch + 0.5).astype(int), 0)
-    last = np.minimum((centres + 2 * stretch + 0.5).astype(int), size)
+    low, high = (np.floor(centres + side * stretch + 0.5).astype(int) for side in (-2, 2))
+    first, last = np.maximum(low, 0), np.minimum(high, size)
     taps = first[:, None] + np.arange((last - first).max())
     values = np.where(taps < last[:, None], _cubic((taps + 0.5 - centres[:, None]) / stretch), 0.0)
     shares = np.cumsum(values / values.sum(axis=1, keepdims=True), axis=1)
     fixed = np.diff(np.rint(shares * _UNIT), axis=1, prepend=0.0) / _UNIT
-    starts = first[::_TILE]
-    wide = int((last[np.minimum(np.arange(len(starts)) * _TILE + _TILE - 1, count - 1)] - starts).max())
-    starts = np.minimum(starts, size - wide)
-    tiles = np.zeros((len(starts), _TILE, wide), dtype=np.float32)
+    period = count // math.gcd(size, count)
+    tile = period * -(-_TILE // period) if period <= 2 * _TILE else _TILE
+    starts = low[::tile]
+    wide = int((high[np.minimum(np.arange(len(starts)) * tile + tile - 1, count - 1)] - starts).max())
+    weights = np.zeros((len(starts), tile, wide), dtype=np.float32)
     for row in range(count):
-        at, length = first[row] - starts[row // _TILE], last[row] - first[row]
-        tiles[row // _TILE, row % _TILE, at : at + length] = fixed[row, :length]
-    return tiles, (starts[:, None] + np.arange(wide)).ravel()
+        at, length = first[row] - starts[row // tile], last[row] - first[row]
+        weights[row // tile, row % tile, at : at + length] = fixed[row, :length]
+    before, after = max(0, -int(starts[0])), max(0, int(starts[-1]) + wide - size)
+    strides = np.diff(starts)
+    if starts[0] <= 0 and len(strides) and (strides == strides[0]).all():
+        return _Plan(weights, None, int(strides[0]), before, after)
+    return _Plan(weights, np.clip(starts[:, None] + np.arange(wide), 0, size - 1).ravel())
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
