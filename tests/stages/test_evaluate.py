@@ -11,21 +11,21 @@ import torch
 
 from packshot.errors import DataRejected, IntegrityError, MissingArtifact
 from packshot.evaluation.evidence import pick
+from packshot.evaluation.gate import Bound
 from packshot.evaluation.metrics import METRICS
 from packshot.evaluation.review import read_photo_scores
 from packshot.evaluation.scoring import gather_real_side
-from packshot.images.shards import Split
+from packshot.images.shards import Split, SplitName
 from packshot.layout import Layout
 from packshot.models import gan, vae
 from packshot.models.weights import WeightsCard, save_weights
 from packshot.params import Params, load_params
 from packshot.records import (
-    CategoryCount,
     Checkpoint,
+    Condition,
     Dataset,
     EvaluationReport,
     ImageSpec,
-    SplitCount,
     Tracked,
     TrackedRuns,
     TrainReport,
@@ -33,8 +33,8 @@ from packshot.records import (
 from packshot.stages.evaluate import evaluate
 from packshot.stages.gate import gate
 from tests.conftest import ROOT
-from tests.evaluation.shapes import KINDS, draw_shapes
-from tests.images.files import save_split
+from tests.evaluation.shapes import KINDS, SHADE, draw_shapes
+from tests.stages.datasets import pack_dataset
 
 DIGEST = "1" * 64
 CONFIGS = {
@@ -48,24 +48,26 @@ def params() -> Params:
     return load_params(ROOT / "tests" / "params.yaml")
 
 
-def make_shop(root: Path, splits: dict[str, Split]) -> Layout:
+def make_shop(root: Path, splits: dict[SplitName, Split], conditions: tuple[Condition, ...] = ()) -> Layout:
     """A project after `train`: a packed dataset and two untrained models."""
     layout = Layout(root)
-    counts = []
-    for name, split in splits.items():
-        save_split(layout.stage("prepare"), name, split)
-        told = tuple(CategoryCount(category=kind, photos=int((split.categories == k).sum())) for k, kind in enumerate(KINDS))
-        counts.append(SplitCount(split=name, photos=len(split), counts=told))
     image = ImageSpec(size=16)
-    dataset = Dataset(image=image, categories=KINDS, splits=tuple(counts), catalog="0" * 64, digest=DIGEST)
-    dataset.write(layout.stage("prepare") / "dataset.json")
+    pack_dataset(layout.stage("prepare"), splits, image, KINDS, conditions, digest=DIGEST)
     points = []
     for seed, (run, config) in enumerate(CONFIGS.items()):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = config.build(image, KINDS)
+            model = config.build(image, KINDS, conditions)
         card = WeightsCard(
-            config=config, image=image, categories=KINDS, run=run, step=0, dataset=DIGEST, params="2" * 64, seed=seed
+            config=config,
+            image=image,
+            categories=KINDS,
+            conditions=conditions,
+            run=run,
+            step=0,
+            dataset=DIGEST,
+            params="2" * 64,
+            seed=seed,
         )
         path = f"weights/{run}-0.safetensors"
         sha256 = save_weights(layout.stage("train") / path, model, card)
@@ -74,8 +76,9 @@ def make_shop(root: Path, splits: dict[str, Split]) -> Layout:
     return layout
 
 
-def small_splits() -> dict[str, Split]:
-    return {name: draw_shapes(n, side=16, seed=s) for s, (name, n) in enumerate((("train", 80), ("val", 24), ("test", 24)))}
+def small_splits(*, conditions: bool = False) -> dict[SplitName, Split]:
+    sizes: dict[SplitName, int] = {"train": 80, "val": 24, "test": 24}
+    return {name: draw_shapes(n, side=16, seed=s, conditions=conditions) for s, (name, n) in enumerate(sizes.items())}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -97,7 +100,9 @@ def test_every_checkpoint_gets_every_metric_by_the_same_protocol(judged):
     assert [card.checkpoint.name for card in report.scorecards] == ["vae@0", "gan@0"]
     assert [card.reconstruction for card in report.scorecards] == ["encoded", "searched"]
     for card in report.scorecards:
-        assert tuple(score.metric for score in card.scores) == tuple(name for name, metric in METRICS.items() if not metric.conditioned)
+        assert tuple(score.metric for score in card.scores) == tuple(
+            name for name, metric in METRICS.items() if not metric.conditioned
+        )
         assert card.estimate("psnr").value is not None
         assert card.estimate("kid").value is None, "40 reference photos are too few"
         assert "needs 50" in card.estimate("kid").note
@@ -175,6 +180,32 @@ def test_models_of_another_dataset_are_refused(params, tmp_path):
     layout = make_shop(tmp_path, small_splits())
     report = TrainReport.read(layout.stage("train") / "report.json")
     report.model_copy(update={"dataset": "9" * 64}).write(layout.stage("train") / "report.json")
+    with pytest.raises(IntegrityError, match="another dataset"):
+        evaluate(params, layout)
+
+
+def test_models_with_attributes_are_asked_for_them_and_measured_by_them(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits(conditions=True), SHADE)
+    report = evaluate(params, layout)
+    assert report.conditions == SHADE
+    assert "attribute_consistency_real" in {told.metric for told in report.references}
+    for card in report.scorecards:
+        assert tuple(told.metric for told in card.scores) == tuple(METRICS)
+        assert card.estimate("attribute_consistency").n > 40
+        assert (layout.stage("evaluate") / "pictures" / f"{card.checkpoint.run}-0-attributes.png").is_file()
+    bound = {"metric": "attribute_consistency", "at_least": {"of": "attribute_consistency_real"}, "when": "conditioned"}
+    policy = params.gate.model_copy(update={"bounds": (*params.gate.bounds, Bound.model_validate(bound))})
+    verdict = gate(params.model_copy(update={"gate": policy}), layout)
+    assert {finding.metric for said in verdict.judgements for finding in said.findings} == {"psnr", "attribute_consistency"}
+    page = (layout.stage("gate") / "report.html").read_text()
+    assert "What was asked for" in page
+    assert "shade" in page
+
+
+def test_models_of_other_attributes_are_refused(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits(conditions=True), SHADE)
+    dataset = Dataset.read(layout.stage("prepare") / "dataset.json")
+    dataset.model_copy(update={"conditions": SHADE[:1]}).write(layout.stage("prepare") / "dataset.json")
     with pytest.raises(IntegrityError, match="another dataset"):
         evaluate(params, layout)
 

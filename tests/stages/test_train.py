@@ -11,34 +11,24 @@ from pathlib import Path
 import pytest
 
 from packshot.errors import MissingArtifact, TrainingFailed
-from packshot.images.shards import Split
 from packshot.layout import Layout
 from packshot.models.weights import load_weights, read_card
 from packshot.params import Params, load_params
-from packshot.records import CategoryCount, Dataset, SplitCount, TrackedRuns, TrainReport, file_digest
+from packshot.records import Condition, TrackedRuns, TrainReport, file_digest
 from packshot.stages.train import train
-from tests.images.files import save_split
-from tests.models.families import CATEGORIES, IMAGE, toy_pixels
+from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, toy_split
+from tests.stages.datasets import pack_dataset
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 NOWHERE = "http://127.0.0.1:9"
 """A tracking server that does not answer: port 9 discards what it is sent, where anything listens there at all."""
 
 
-def _project(root: Path) -> Layout:
+def _project(root: Path, conditions: tuple[Condition, ...] = ()) -> Layout:
     """What prepare leaves, of toy photos."""
     layout = Layout(root)
-    pixels, categories = toy_pixels(60)
-    names = tuple(f"{row:064d}" for row in range(60))
-    save_split(layout.stage("prepare"), "train", Split(pixels.numpy(), categories.numpy(), names, names))
-    counts = tuple(CategoryCount(category=category, photos=20) for category in CATEGORIES)
-    Dataset(
-        image=IMAGE,
-        categories=CATEGORIES,
-        splits=(SplitCount(split="train", photos=60, counts=counts),),
-        catalog="c" * 64,
-        digest="d" * 64,
-    ).write(layout.stage("prepare") / "dataset.json")
+    split = toy_split(60, conditions=bool(conditions))
+    pack_dataset(layout.stage("prepare"), {"train": split}, IMAGE, CATEGORIES, conditions, digest="d" * 64)
     return layout
 
 
@@ -166,3 +156,16 @@ def test_the_cards_of_one_stage_agree_on_everything_but_the_run(straight: Layout
     cards = [read_card(path) for path in sorted((straight.stage("train") / "weights").iterdir())]
     assert {(card.dataset, card.image.size, card.categories) for card in cards} == {("d" * 64, 16, CATEGORIES)}
     assert len({card.params for card in cards}) == 2
+
+
+def test_models_learn_the_conditions_of_the_dataset_and_their_weights_say_so(tmp_path: Path) -> None:
+    layout = _project(tmp_path, CONDITIONS)
+    report = train(_params(steps=8), layout)
+    for checkpoint in report.checkpoints:
+        path = layout.stage("train") / checkpoint.path
+        model, card = load_weights(path, checkpoint.sha256)
+        assert model.conditions == card.conditions == read_card(path).conditions == CONDITIONS
+        assert b"conditions" in path.read_bytes()
+    plain = train(_params(steps=8), _project(tmp_path / "plain"))
+    for checkpoint in plain.checkpoints:
+        assert b"conditions" not in (tmp_path / "plain" / "data" / "train" / checkpoint.path).read_bytes()

@@ -120,7 +120,7 @@ def test_each_attribute_of_a_batch_is_left_unsaid_now_and_then_by_seed_and_step_
             kept = (said == truth).all(dim=1)
             assert bool((kept | ~said.any(dim=1)).all())
             forgotten.append((~kept[truth.any(dim=1)]).float().mean())
-    assert 0.08 < float(torch.stack(forgotten).mean()) < 0.12
+    assert 0.27 < float(torch.stack(forgotten).mean()) < 0.33
     plain = photos(96).batch(3, 0, 64, flips=True)
     assert plain.conditions is None
     assert torch.equal(plain.rows, data.batch(3, 0, 64, flips=True).rows)

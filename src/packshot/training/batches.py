@@ -19,8 +19,12 @@ from packshot.records import Condition
 
 CHUNK = 256
 """Photos handed over at once when all of them are asked for."""
-FORGET = 0.1
-"""How often each attribute of a photo is left unsaid in training, so that models learn to draw without it."""
+FORGET = 0.3
+"""How often each attribute of a photo is left unsaid in training, so that models learn to draw without it.
+
+On 1,600 drawn products in 18 colours 0.1 obeys a little better (0.72 of the colours are recognised, against 0.68; 0.77 of real
+photos'), but draws nearer to the few photos of each category and colour than 0.3 does (C_T -6.1 against -5.0; -4.0 without).
+"""
 
 
 def mix(*parts: int | str) -> int:
