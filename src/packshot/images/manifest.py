@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -196,64 +196,3 @@ def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def _broken(path: Path, why: object) -> IntegrityError:
     return IntegrityError(f"not what ingest writes: {why}", where=str(path), advice=f"run the stage '{path.parent.name}' again")
-
-
-# --- until the rooms beside have moved to tables ---
-MANIFEST = pa.schema(
-    [
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("pixels", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("sku", pa.string(), nullable=False),
-        pa.field("category", pa.string(), nullable=False),
-        pa.field("format", pa.string(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("file_bytes", pa.int64(), nullable=False),
-        pa.field("phash", pa.uint64(), nullable=False),
-        pa.field("phash_mirrored", pa.uint64(), nullable=False),
-        pa.field("layout", pa.binary(192), nullable=False),
-        pa.field("sharpness", pa.float64(), nullable=False),
-        pa.field("brightness", pa.float64(), nullable=False),
-        pa.field("contrast", pa.float64(), nullable=False),
-        pa.field("whiteness", pa.float64(), nullable=False),
-        pa.field("fill", pa.float64(), nullable=False),
-        pa.field("colour", pa.string()),
-        pa.field("pattern", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("row", pa.int32(), nullable=False),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One accepted photo. Sizes are of the upright original, in pixels and bytes; measures are those of images.measure."""
-
-    sha256: str
-    """Of the file's bytes; of the pixels where there is no file."""
-    pixels: str
-    """Digest of the pixels as they are stored."""
-    path: str
-    sku: str
-    category: str
-    format: str
-    width: int
-    height: int
-    file_bytes: int
-    phash: int
-    phash_mirrored: int
-    layout: bytes
-    sharpness: float
-    brightness: float
-    contrast: float
-    whiteness: float
-    fill: float
-    colour: str | None
-    pattern: str | None
-    caption: str | None
-    shard: str
-    """The file beside the manifest that holds the photo."""
-    row: int
-    """Its row there."""
