@@ -113,7 +113,7 @@ def _judge(name: str, content: Member | tuple[str, str], below: tuple[str, ...])
     """What a member is: a photo, a bad one, or nothing that matters."""
     path = PurePosixPath(name if "/" in name else name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name:
-        return _bad(path.parts, "PATH", "a path that leads out of the archive")
+        return BadPhoto(path=escape(name), category="", reason="PATH", detail="a path that leads out of the archive")
     if path.parts[: len(below)] != below or any(map(is_litter, path.parts)):
         return None
     parts, suffix = path.parts[len(below) :], path.suffix.lower()
@@ -134,7 +134,7 @@ def _judge(name: str, content: Member | tuple[str, str], below: tuple[str, ...])
 
 
 def _bad(parts: tuple[str, ...], reason: str, detail: str) -> BadPhoto:
-    category = unicodedata.normalize("NFC", parts[0]) if len(parts) > 1 and reason != "PATH" else ""
+    category = unicodedata.normalize("NFC", parts[0]) if len(parts) > 1 else ""
     return BadPhoto(path=escape("/".join(parts)), category=escape(category), reason=reason, detail=detail)
 
 

@@ -159,7 +159,7 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _broken(path: Path, why: object) -> IntegrityError:
     return IntegrityError(
-        f"the packed catalogue is not as it was written: {why}",
+        f"the packed catalogue is not intact: {why}",
         where=str(path),
         advice="'dvc checkout' or 'dvc pull' restores it",
     )

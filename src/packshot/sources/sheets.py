@@ -67,13 +67,13 @@ def open_sheet(path: Path, required: Sequence[str]) -> Sheet:
 
 
 class _Csv(Sheet):
-    """UTF-8 text, with or without a byte order mark. Comma, semicolon or tab separates: whichever gives the columns asked for."""
+    """UTF-8 text, with or without a byte order mark. Comma, semicolon or tab separates: whichever gives the columns asked for, and most."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
         self.path = path
         headers = self._headers()
         fits = [delimiter for delimiter, header in headers.items() if set(required) <= set(header)]
-        self._delimiter = fits[0] if fits else max(headers, key=lambda delimiter: len(headers[delimiter]))
+        self._delimiter = max(fits or headers, key=lambda delimiter: len(headers[delimiter]))
         self.columns = headers[self._delimiter]
 
     def lines(self, wanted: Sequence[str]) -> Iterator[Line]:
