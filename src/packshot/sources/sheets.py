@@ -67,7 +67,7 @@ def open_sheet(path: Path, required: Sequence[str]) -> Sheet:
 
 
 class _Csv(Sheet):
-    """UTF-8 text, with or without a byte order mark. Comma, semicolon or tab separates: whichever gives the columns asked for, and most."""
+    """UTF-8 text, with or without a byte order mark. That separator counts which gives the columns asked for, and most of them."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
         self.path = path
