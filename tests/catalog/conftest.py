@@ -21,6 +21,12 @@ stages:
     outs:
       - data/ingest:
           persist: true
+  validate:
+    cmd: "true"
+    deps:
+      - data/ingest
+    outs:
+      - data/validate
 """
 MATERIAL = (Attribute(name="material", kind="label"), Attribute(name="price", kind="number"))
 

@@ -116,7 +116,7 @@ def status(params: Params, layout: Layout) -> Status:
     return Status(
         source=source.describe(),
         version=data_version(layout),
-        committed=bool(stale is not None and not changed),
+        committed=stale is not None and not changed and not stale.keys() & {relative, "ingest"},
         ingested=ingested,
         pending=pending,
         validated=validated,
@@ -191,7 +191,7 @@ def _next(
     if not offered:
         if versioned:
             return Step(command="dvc pull data/catalog.dvc", why="the photos of this version are not here")
-        return Step(command="packshot catalog add FOLDER", why="there are no photos yet")
+        return Step(command="packshot catalog add SOURCE", why="the source that params.yaml names has no photos here")
     if drifted:
         why = "data/catalog is not what data/catalog.dvc says: undo that, or add what you want with 'packshot catalog add'"
         return Step(command="dvc checkout data/catalog.dvc", why=why)

@@ -30,11 +30,12 @@ class Thumbnails:
 
     def draw(self, indices: Sequence[int]) -> list[str]:
         """A JPEG of each of these rows, in their order; '' for those beyond what a page may hold."""
-        new = [index for index in dict.fromkeys(indices) if index not in self._known][: self._left]
-        self._left -= len(new)
+        shown = indices[: self._left]
+        self._left -= len(shown)
+        new = [index for index in dict.fromkeys(shown) if index not in self._known]
         for index, pixels in read_pixels(self._rows, new, self._folder).items():
             self._known[index] = encode_thumbnail(pixels)
-        return [self._known.get(index, "") for index in indices]
+        return [self._known[index] for index in shown] + [""] * (len(indices) - len(shown))
 
 
 def read_pixels(rows: pa.Table, indices: Sequence[int], folder: Path) -> dict[int, Pixels]:

@@ -28,7 +28,7 @@ from packshot.sources.overview import (
 )
 
 MOST_PICTURES = 700
-MOST_OFFENDERS, MOST_GROUPS, MOST_OF_A_GROUP, MOST_FILES = 24, 24, 6, 60
+MOST_OFFENDERS, ALL_OFFENDERS, MOST_GROUPS, MOST_OF_A_GROUP, MOST_FILES = 24, 240, 24, 4, 60
 MOST_OPEN = 8
 """How much of each a page shows, and how long a list stands open; it says so where there is more, and report.json has all."""
 
@@ -169,8 +169,9 @@ def _offenders(
     if not named:
         return
     yield "<h2>What breaks them</h2>"
+    each = max(4, min(MOST_OFFENDERS, ALL_OFFENDERS // len(named)))
     for found in named:
-        shown = found.offenders[:MOST_OFFENDERS]
+        shown = found.offenders[:each]
         places = find.rows(shown)
         rows = [row for row in places if row is not None]
         others = [name for name, row in zip(shown, places, strict=True) if row is None]
