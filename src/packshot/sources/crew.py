@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
@@ -17,23 +16,11 @@ from contextlib import contextmanager
 from ctypes import c_int64
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from packshot.errors import PackshotError
+from packshot.sources.worker import COMPUTING_SECONDS, MEMORY_BYTES, NOWHERE, OUT_OF_MEMORY, WAITING_SECONDS, serve
 
-COMPUTING_SECONDS = 4
-"""CPU time for one item: what a hostile file may cost at most, however busy the machine is."""
-WAITING_SECONDS = 60
-"""Wall time for one item: against what blocks and computes nothing."""
-MEMORY_BYTES = 1536 * 1024 * 1024
-"""Address space that a process may have beyond what it had at its start."""
-IDLE_SECONDS = 60
-"""A process that nobody has asked for anything for so long ends itself."""
-
-_NOWHERE = -1
-_OUT_OF_MEMORY = 75
 _STARTS = 3
 _PAUSES = (0.0, 0.25, 1.0)
 """Seconds before each trial of an item alone. Only what is killed is tried more than once: nothing kills itself like that, but a
@@ -63,7 +50,7 @@ class Death:
     def reason(self) -> str:
         if self.code in {-signal.SIGPROF, -signal.SIGALRM}:
             return "TIMEOUT"
-        return "BUDGET" if self.code == _OUT_OF_MEMORY else "CRASHED"
+        return "BUDGET" if self.code == OUT_OF_MEMORY else "CRASHED"
 
     @property
     def detail(self) -> str:
@@ -71,7 +58,7 @@ class Death:
             return f"not done after {COMPUTING_SECONDS} s of computing"
         if self.code == -signal.SIGALRM:
             return f"not done after {WAITING_SECONDS} s"
-        if self.code == _OUT_OF_MEMORY:
+        if self.code == OUT_OF_MEMORY:
             return f"it needs more than {MEMORY_BYTES // 1024**2:,} MB of memory"
         if self.code is not None and self.code < 0:
             names = (known.name for known in signal.Signals if known == -(self.code or 0))
@@ -145,7 +132,7 @@ class Crew(Generic[Item, Outcome]):
                     raise PackshotError("the crew was sent home while it worked")
                 if not isinstance(found, Death):
                     self._idle.append(worker)
-            if not isinstance(found, Death) or found.place != _NOWHERE:
+            if not isinstance(found, Death) or found.place != NOWHERE:
                 return found
         raise PackshotError("worker processes do not start", advice="start packshot from a file or its command")
 
@@ -175,11 +162,11 @@ class _Worker(Generic[Item, Outcome]):
 
     def __init__(self, work: Callable[[Item], Outcome], preload: list[str]) -> None:
         context = multiprocessing.get_context("forkserver")
-        self._place = context.RawValue(c_int64, _NOWHERE)
+        self._place = context.RawValue(c_int64, NOWHERE)
         with _starting, _no_daemon():
             _run_server(preload)
             self._socket, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(work, theirs, self._place), daemon=True)
+            self._process = context.Process(target=serve, args=(work, theirs, self._place), daemon=True)
             self._process.start()
             theirs.close()
 
@@ -236,55 +223,3 @@ def _no_daemon() -> Iterator[None]:
     finally:
         if daemonic is not None:
             config["daemon"] = daemonic
-
-
-# --- in the process ---------------------------------------------------------------------------------------------------------
-
-
-def _serve(work: Callable[[Item], Outcome], socket: Connection, place: c_int64) -> None:
-    """Answer each chunk of items with what they became, until nobody asks any more."""
-    _begin()
-    try:
-        while socket.poll(IDLE_SECONDS):
-            outcomes: list[Outcome] = []
-            for at, item in enumerate(socket.recv()):
-                place.value = at
-                _allow(COMPUTING_SECONDS, WAITING_SECONDS)
-                outcomes.append(work(item))
-            _allow(0, 0)
-            place.value = _NOWHERE
-            socket.send(outcomes)
-    except MemoryError:
-        os._exit(_OUT_OF_MEMORY)
-    except (EOFError, ConnectionError):
-        os._exit(0)
-
-
-def _allow(computing: int, waiting: int) -> None:
-    """Seconds until the kernel ends this process, from now; 0: never."""
-    signal.setitimer(signal.ITIMER_PROF, computing)
-    signal.setitimer(signal.ITIMER_REAL, waiting)
-
-
-def _begin() -> None:
-    """One thread, bounds, no core dumps; Ctrl-C is the parent's to answer, and no process outlives a parent that was killed."""
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for ending in (signal.SIGPROF, signal.SIGALRM, signal.SIGTERM):
-        signal.signal(ending, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if (statm := Path("/proc/self/statm")).is_file():
-        size = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY_BYTES
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

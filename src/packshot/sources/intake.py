@@ -105,7 +105,7 @@ def take_all(items: Iterable[Photo | BadPhoto], recipe: Recipe) -> Iterator[Inta
 
     A photo over which a process dies comes out as a BadPhoto, with a reason of `sources.crew`. Memory is bounded whatever the
     number of photos: here by CHUNKS_AHEAD chunks of CHUNK_PHOTOS photos and CHUNK_BYTES of pictures at most, 64 MB a process;
-    in each process by crew.MEMORY_BYTES.
+    in each process by worker.MEMORY_BYTES.
     """
     size = max(1, min(CHUNK_PHOTOS, CHUNK_BYTES // (3 * recipe.side**2)))
     left = iter(items)
