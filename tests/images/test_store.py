@@ -66,6 +66,7 @@ def test_every_blob_stands_once_in_the_shard_of_its_prefix_in_order(tmp_path: Pa
     verify_shards(tmp_path / "data", shards)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 400), min_size=1, max_size=120))
 def test_a_shard_is_split_only_where_it_must_be(numbers: set[int]) -> None:
     blobs = blobs_of(numbers, size=400)
@@ -188,6 +189,7 @@ def test_strays_go_and_what_is_no_shard_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.parquet", *(shard.name for shard in shards)}
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=20), st.integers(0, 5))
 def test_names_go_from_columns_to_arrays_and_back(digests: list[bytes], skipped: int) -> None:
     names = [digest.hex() for digest in digests]

@@ -76,6 +76,7 @@ class Spool:
         try:
             paths = sorted(folder.glob("*.parquet"))
             self._segments = [_read_segment(path, recipe) for path in paths]
+            self._number = 1 + int(paths[-1].stem) if paths else 0
             self._end = max((_end(table) for table in self._segments), default=0)
             if self._end > (self._pictures.stat().st_size if paths else 0):
                 raise ValueError("pictures are missing")
@@ -83,7 +84,7 @@ class Spool:
             log.info("what an earlier ingest had begun cannot be used: %s", fault)
             shutil.rmtree(folder)
             folder.mkdir()
-            self._segments, self._end = [], 0
+            self._segments, self._number, self._end = [], 0, 0
         self._file = os.open(self._pictures, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         os.ftruncate(self._file, self._end)
         self._names: Names = np.zeros(0, "S64")
@@ -115,11 +116,12 @@ class Spool:
         os.fsync(self._file)
         columns = [pa.array(column, field.type) for column, field in zip(zip(*self._rows, strict=True), _SEGMENT, strict=True)]
         table = pa.Table.from_arrays(columns, schema=_SEGMENT)
-        with file_draft(self._folder / f"{len(self._segments):08d}.parquet", table.nbytes) as draft, draft.open("wb") as file:
+        with file_draft(self._folder / f"{self._number:08d}.parquet", table.nbytes) as draft, draft.open("wb") as file:
             pq.write_table(table.replace_schema_metadata({_RECIPE: self._recipe}), file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
         self._segments.append(table)
+        self._number += 1
         self._rows = []
         failpoint("ingest.spooled")
 
