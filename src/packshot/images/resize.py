@@ -6,7 +6,6 @@ import math
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +52,8 @@ def fit_square(pixels: Pixels, side: int, background: Colour) -> Pixels:
 def _resample(pixels: Pixels, width: int, height: int) -> Pixels:
     """Scale a picture (H, W, 3) to `height` x `width`, rounded to 8 bits between the two passes.
 
-    The order of the passes is Pillow's: columns first, unless more than twice as many rows go as columns. The bits are the same on
-    every machine, whatever its BLAS does: see `_plan`.
+    The order of the passes is Pillow's: columns first, unless more than twice as many rows go as columns. The bits are the same
+    on every machine, whatever its BLAS does: see `_plan`.
     """
     if pixels.shape[0] - height > max(0, 2 * (pixels.shape[1] - width)):
         return _resample_width(_resample_height(pixels, height), width)
@@ -82,40 +81,38 @@ def _blend(rows: Pixels, count: int) -> Pixels:
     import cv2
 
     plan = _plan(len(rows), count)
-    tiles, tile, wide = plan.weights.shape
     out = np.empty((count, rows.shape[1]), dtype=np.uint8)
-    step = max(16, min(rows.shape[1], _STEP // (tiles * wide)))
+    step = max(16, min(rows.shape[1], _STEP // len(rows)))
     for start in range(0, rows.shape[1], step):
-        part = rows[:, start : start + step]
-        length = part.shape[1]
-        sums = _space("sums", np.float32, tiles * tile * length).reshape(tiles, tile, length)
-        flat = np.matmul(plan.weights, _windows(part, plan), out=sums).reshape(-1, length)[:count]
-        cv2.threshold(flat, 0.0, 0.0, cv2.THRESH_TOZERO, dst=flat)
-        out[:, start : start + step] = cv2.convertScaleAbs(flat, alpha=1.0, beta=1.0 / (2 * _UNIT))
+        sums = _sum(rows[:, start : start + step], plan)[:count]
+        cv2.threshold(sums, 0.0, 0.0, cv2.THRESH_TOZERO, dst=sums)
+        cv2.convertScaleAbs(sums, dst=out[:, start : start + step], alpha=1.0, beta=1.0 / (2 * _UNIT))
     return out
 
 
-def _windows(rows: Pixels, plan: _Plan) -> NDArray[np.float32]:
-    """What each tile looks at, float32 (T, K, M): views into one copy of the rows where tiles are evenly spaced, else copies."""
-    (tiles, _, wide), (size, length) = plan.weights.shape, rows.shape
-    if plan.chosen is not None:
-        copied: NDArray[np.float32] = _space("seen", np.float32, tiles * wide * length).reshape(tiles, wide, length)
-        picked = _space("picked", np.uint8, tiles * wide * length).reshape(-1, length)
-        np.copyto(copied, np.take(rows, plan.chosen, axis=0, out=picked, mode="clip").reshape(copied.shape))
-        return copied
-    seen = _space("seen", np.float32, (plan.before + size + plan.after) * length).reshape(-1, length)
+def _sum(rows: Pixels, plan: _Plan) -> NDArray[np.float32]:
+    """The weighted sums, float32 (T * R, M): in one call where tiles are evenly spaced, else in one a tile."""
+    (tiles, tile, wide), (size, length) = plan.weights.shape, rows.shape
+    sums = _space("sums", tiles * tile * length).reshape(tiles, tile, length)
+    seen = _space("seen", (plan.before + size + plan.after) * length).reshape(-1, length)
     seen[: plan.before] = 0.0
-    seen[plan.before + size :] = 0.0
     np.copyto(seen[plan.before : plan.before + size], rows)
-    row = seen.strides[0]
-    return np.ndarray((tiles, wide, length), np.float32, buffer=seen, strides=(plan.stride * row, row, 4))
+    seen[plan.before + size :] = 0.0
+    if plan.stride:
+        row = 4 * length
+        windows = np.ndarray((tiles, wide, length), np.float32, buffer=seen, strides=(plan.stride * row, row, 4))
+        np.matmul(plan.weights, windows, out=sums)
+    else:
+        for at, start in enumerate(plan.starts):
+            np.matmul(plan.weights[at], seen[start : start + wide], out=sums[at])
+    return sums.reshape(-1, length)
 
 
-def _space(name: str, kind: type, size: int) -> Any:
+def _space(name: str, size: int) -> NDArray[np.float32]:
     """A thread's own array, kept from one photo to the next: fresh pages from the system cost as much as the sums."""
-    space = getattr(_spaces, name, None)
+    space: NDArray[np.float32] | None = getattr(_spaces, name, None)
     if space is None or len(space) < size:
-        space = np.empty(size, dtype=kind)
+        space = np.empty(size, dtype=np.float32)
         setattr(_spaces, name, space)
     return space[:size]
 
@@ -125,13 +122,13 @@ class _Plan:
     """How values become fewer, or more."""
 
     weights: NDArray[np.float32]
-    """(T, R, K): of the R results of each tile, over the K values that it looks at."""
-    chosen: NDArray[np.intp] | None
-    """(T * K,): which values those are, or None where they are evenly spaced, as follows."""
-    stride: int = 0
-    """Values from one tile to the next."""
-    before: int = 0
-    after: int = 0
+    """(T, R, K): of the R results of each of T tiles, over the K values that the tile looks at."""
+    starts: tuple[int, ...]
+    """The first of those, by tile, counted from the zeros before the first value on."""
+    stride: int
+    """From one tile's first to the next one's, where that is always the same; else 0."""
+    before: int
+    after: int
     """Zeros that the first and the last tile look at."""
 
 
@@ -157,15 +154,13 @@ def _plan(size: int, count: int) -> _Plan:
     tile = period * -(-_TILE // period) if period <= 2 * _TILE else _TILE
     starts = low[::tile]
     wide = int((high[np.minimum(np.arange(len(starts)) * tile + tile - 1, count - 1)] - starts).max())
-    weights = np.zeros((len(starts), tile, wide), dtype=np.float32)
-    for row in range(count):
-        at, length = first[row] - starts[row // tile], last[row] - first[row]
-        weights[row // tile, row % tile, at : at + length] = fixed[row, :length]
+    weights = np.zeros((len(starts) * tile, wide), dtype=np.float32)
+    row, tap = np.nonzero(taps < last[:, None])
+    weights[row, taps[row, tap] - starts[row // tile]] = fixed[row, tap]
     before, after = max(0, -int(starts[0])), max(0, int(starts[-1]) + wide - size)
-    strides = np.diff(starts)
-    if starts[0] <= 0 and len(strides) and (strides == strides[0]).all():
-        return _Plan(weights, None, int(strides[0]), before, after)
-    return _Plan(weights, np.clip(starts[:, None] + np.arange(wide), 0, size - 1).ravel())
+    strides = {int(stride) for stride in np.diff(starts)}
+    even = strides.pop() if len(strides) == 1 and before + starts[0] == 0 else 0
+    return _Plan(weights.reshape(-1, tile, wide), tuple(int(start) + before for start in starts), even, before, after)
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
