@@ -67,7 +67,7 @@ def open_sheet(path: Path, required: Sequence[str]) -> Sheet:
 
 
 class _Csv(Sheet):
-    """UTF-8 text, with or without a byte order mark. That separator counts which gives the columns asked for, and most of them."""
+    """UTF-8 text, with or without a byte order mark. It is parted by what gives the columns asked for, and the most."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
         self.path = path
