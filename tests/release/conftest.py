@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from packshot.models.weights import WeightsCard, save_weights
 from packshot.params import Params
 from packshot.records import (
     Checkpoint,
+    Dataset,
     Estimate,
     EvaluationReport,
     Finding,
@@ -31,13 +33,15 @@ from packshot.records import (
     Score,
     Scorecard,
     TrackedRuns,
+    ValidationReport,
     Verdict,
     write_bytes,
 )
 from packshot.sources import IngestParams
+from packshot.sources.drift import Profile
 
 CATEGORIES = ("lamp", "mug", "shirt")
-DATASET, EVIDENCE, POLICY = "d" * 64, "e" * 64, "a" * 64
+CATALOG, DATASET, EVIDENCE, POLICY = "c" * 64, "d" * 64, "e" * 64, "a" * 64
 PHOTOS = 40
 
 
@@ -51,6 +55,16 @@ class Shop:
         release = ReleaseParams.model_validate({"review": review, "approvals": approvals})
         ingest, prepare = IngestParams.model_construct(), PrepareParams.model_construct()
         return Params.model_construct(ingest=ingest, prepare=prepare, release=release)
+
+    def validate(self, valid_until: date | None = None) -> None:
+        """Leave behind what validate and prepare do."""
+        report = ValidationReport(
+            passed=True, photos=PHOTOS, expectations=(), quarantined=(), valid_until=valid_until, catalog=CATALOG
+        )
+        report.write(self.layout.stage("validate") / "report.json")
+        Profile(catalog=CATALOG, photos=PHOTOS, columns=()).write(self.layout.stage("validate") / "profile.json")
+        dataset = Dataset(image=ImageSpec(size=16), categories=CATEGORIES, splits=(), catalog=CATALOG, digest=DATASET)
+        dataset.write(self.layout.stage("prepare") / "dataset.json")
 
     def train(self, seed: int, *, psnr: float = 20.0, passed: bool = True, mlflow_run: str = "", broken: bool = False) -> Verdict:
         """Leave behind what train, evaluate and gate do, for weights that `seed` alone decides."""
@@ -154,7 +168,9 @@ def make_shop(tmp_path: Path, database: Path, repository: Path, monkeypatch: pyt
         shutil.copytree(repository, layout.root)
         layout.mlflow_database.parent.mkdir(parents=True)
         shutil.copy(database, layout.mlflow_database)
-        return Shop(layout)
+        shop = Shop(layout)
+        shop.validate()
+        return shop
 
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from packshot.adapters.registry import Registry
 from packshot.adapters.shelf import Shelf
 from packshot.adapters.tracking import Tracking
-from packshot.errors import GateRefused, IntegrityError, PromotionLost, ReviewRefused, Unavailable, UsageError
+from packshot.errors import DataRejected, GateRefused, IntegrityError, PromotionLost, ReviewRefused, Unavailable, UsageError
 from packshot.layout import Layout
-from packshot.records import Live, ServiceCard, Verdict
+from packshot.records import Live, ServiceCard, ValidationReport, Verdict
+from packshot.release.bundle import Lineage
 from packshot.release.ledger import Ledger
 from packshot.release.live import reconcile
 from packshot.release.promote import promote
@@ -23,7 +25,8 @@ from packshot.release.rollback import rollback
 from packshot.release.smoke import smoke
 from packshot.release.status import status
 from packshot.release.transaction import Transaction
-from tests.release.conftest import Shop
+from packshot.sources.drift import champion_profile
+from tests.release.conftest import CATALOG, Shop
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -69,6 +72,37 @@ def test_other_weights_and_another_verdict_make_other_versions(shop: Shop) -> No
     third = register(shop.params(), shop.layout)
     assert [first.version, second.version, third.version] == [1, 2, 3]
     assert second.sha256 == third.sha256 != first.sha256
+
+
+def test_what_learnt_from_photos_whose_rights_ended_goes_no_further(shop: Shop) -> None:
+    shop.validate(valid_until=date(2020, 1, 31))
+    shop.train(1)
+    with pytest.raises(DataRejected, match="ended on 2020-01-31"):
+        register(shop.params(), shop.layout)
+    shop.validate(valid_until=date(2999, 1, 31))
+    register(shop.params(), shop.layout)
+    review(shop.params(), shop.layout, by="ada")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lineage, "expired", "the rights to a photo that it learnt from ended on 2999-01-31")
+        with pytest.raises(ReviewRefused, match="ended on 2999-01-31"):
+            promote(shop.params(), shop.layout, by="ada")
+    assert promote(shop.params(), shop.layout, by="ada").version == 1
+
+
+def test_later_catalogues_are_held_against_the_champions(shop: Shop) -> None:
+    assert champion_profile(shop.layout) is None
+    release(shop, 1)
+    profile = champion_profile(shop.layout)
+    assert profile is not None
+    assert profile.catalog == CATALOG
+
+
+def test_another_catalogues_validation_is_refused(shop: Shop) -> None:
+    shop.train(1)
+    path = shop.layout.stage("validate") / "report.json"
+    ValidationReport.read(path).model_copy(update={"catalog": "0" * 64}).write(path)
+    with pytest.raises(IntegrityError, match="the catalogue that was validated"):
+        register(shop.params(), shop.layout)
 
 
 def test_a_weak_model_is_refused_with_the_reason(shop: Shop) -> None:

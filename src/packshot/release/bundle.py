@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from packshot.adapters.registry import MANIFEST, Manifest, Registered
-from packshot.errors import GateRefused, IntegrityError
+from packshot.errors import DataRejected, GateRefused, IntegrityError
 from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.review import PhotoScores, read_photo_scores
 from packshot.images.colour import HexColour
@@ -16,15 +17,18 @@ from packshot.models.weights import WeightsCard, read_card
 from packshot.params import Params
 from packshot.records import (
     Checkpoint,
+    Dataset,
     Digest,
     EvaluationReport,
     Record,
     Scorecard,
     ServiceCard,
     TrackedRuns,
+    ValidationReport,
     Verdict,
     file_digest,
 )
+from packshot.sources.drift import Profile
 
 
 class Lineage(Record):
@@ -36,10 +40,21 @@ class Lineage(Record):
     mlflow_run: str
     """The run that trained it, as the stage train noted it; empty where it was not tracked."""
     experiment: str
+    catalog: Digest
+    """Of the catalogue that it learnt from (records.Catalog)."""
+    valid_until: date | None = None
+    """The last day on which every photo of the catalogue may be used; None where none expires."""
     beneath: HexColour = "#ffffff"
     """What lay beneath the photos' transparency."""
     beside: HexColour = "#ffffff"
     """What stood beside those that were not square."""
+
+    @property
+    def expired(self) -> str:
+        """Why it may not be used today (UTC), '' where it may."""
+        if self.valid_until is None or datetime.now(UTC).date() <= self.valid_until:
+            return ""
+        return f"the rights to a photo that it learnt from ended on {self.valid_until}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,11 @@ class Bundle:
     @property
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
+
+    @property
+    def profile(self) -> Path:
+        """What the catalogue that it learnt from is like (sources.drift)."""
+        return self.folder / "profile.json"
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -105,6 +125,7 @@ class Bundle:
             categories=card.categories,
             conditions=card.conditions,
             dataset=card.dataset,
+            catalog=lineage.catalog,
             data_version=lineage.data_version,
             git_commit=lineage.git_commit,
             run=card.run,
@@ -129,7 +150,7 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
     """Gather the gate's candidate and its evidence from data/ in `folder`, checked, with a manifest.
 
     Raises GateRefused where no checkpoint passed, MissingArtifact where a stage has not run, IntegrityError where the files are
-    not those that were judged.
+    not those that were judged, DataRejected where the rights to a photo have ended since.
     """
     gate, evaluate, train = layout.stage("gate"), layout.stage("evaluate"), layout.stage("train")
     verdict = Verdict.read(gate / "verdict.json")
@@ -141,14 +162,22 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
         raise IntegrityError("the candidate's weights are gone", where=str(weights), advice="run `dvc repro`")
     EvaluationReport.read(evaluate / "report.json").write(folder / "evaluation.json")
     tracked = next((run for run in TrackedRuns.read(train / "tracked.json").runs if run.run == candidate.run), None)
-    Lineage(
+    validation = _validation(layout, verdict)
+    lineage = Lineage(
         data_version=data_version,
         git_commit=git_commit,
         mlflow_run=tracked.mlflow_run if tracked else "",
         experiment=tracked.experiment if tracked else "",
+        catalog=validation.catalog,
+        valid_until=validation.valid_until,
         beneath=params.ingest.background,
         beside=params.prepare.background,
-    ).write(folder / "lineage.json")
+    )
+    if lineage.expired:
+        advice = "take the photo out or renew its rights, then run `dvc repro`"
+        raise DataRejected(lineage.expired, where=str(layout.stage("validate") / "report.html"), advice=advice)
+    lineage.write(folder / "lineage.json")
+    Profile.read(layout.stage("validate") / "profile.json").write(bundle.profile)
     shutil.copyfile(weights, bundle.weights)
     shutil.copyfile(gate / "report.html", folder / "report.html")
     shutil.copyfile(evaluate / "photos.parquet", folder / "photos.parquet")
@@ -161,6 +190,17 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
     bundle.scorecard()
     Manifest.of(folder).write(folder / MANIFEST)
     return bundle
+
+
+def _validation(layout: Layout, verdict: Verdict) -> ValidationReport:
+    """What Great Expectations said of the very catalogue that the verdict's dataset was cut from."""
+    dataset = Dataset.read(layout.stage("prepare") / "dataset.json")
+    if dataset.digest != verdict.dataset:
+        raise _changed("the dataset that was prepared", dataset.digest, verdict.dataset)
+    report = ValidationReport.read(layout.stage("validate") / "report.json")
+    if report.catalog != dataset.catalog:
+        raise _changed("the catalogue that was validated", report.catalog, dataset.catalog)
+    return report
 
 
 def _changed(what: str, found: str, expected: str) -> IntegrityError:

@@ -15,6 +15,7 @@ from packshot.release.ledger import Entry, Ledger
 from packshot.release.live import mirror, reconcile
 from packshot.release.review import assess, champion_of, decide, fetched, find_candidate
 from packshot.serving.engine import Engine
+from packshot.sources.drift import keep_profile
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def _promote(
         failpoint("promote.reviewed")
         card = bundle.service_card(candidate)
         shelved = Shelf(layout).put(bundle.weights, card)
+        keep_profile(layout, bundle.profile)
     failpoint("promote.shelved")
     warm_up(shelved, card)
     failpoint("promote.warm")

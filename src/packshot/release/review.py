@@ -112,7 +112,12 @@ def champion_of(registered: Registered) -> Champion:
 def decide(
     params: ReleaseParams, registry: Registry, ledger: Ledger, candidate: Registered, bundle: Bundle, head: Entry | None
 ) -> Decision:
-    """What the policy says of the candidate while `head` stands. What was rolled back needs people, whatever the scores say."""
+    """What the policy says of the candidate while `head` stands.
+
+    What was rolled back needs people, whatever the scores say; nobody can approve what has learnt from photos whose rights ended.
+    """
+    if expired := bundle.lineage().expired:
+        return Decision(allowed=False, approvals=0, reason=expired)
     decision = review_policy(
         bundle.verdict(),
         params,
