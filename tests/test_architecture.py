@@ -21,6 +21,7 @@ DOORS = {
     "dvc": {"src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},
     "yaml": {"src/packshot/params.py", "src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},
     "typer": {"src/packshot/cli.py"},
+    "distributed": {"src/packshot/sources/cluster.py"},
 }
 """Which vendor may be imported where."""
 
