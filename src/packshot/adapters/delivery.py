@@ -91,7 +91,7 @@ def add_catalog(layout: Layout, source: AnySource, *, merge: bool = False) -> Pa
         stamps = Stamps(layout.cache / "stamps" / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}.stamps")
         packing = pack_photos(source, layout.root, layout.catalog, stamps, merge=merge)
         relative = layout.catalog.relative_to(layout.root).as_posix()
-        run_dvc(layout, ["add", "-q", relative], advice="mend that and add the photos again")
+        run_dvc(layout, ["add", relative], advice="mend that and add the photos again")
     return packing
 
 
@@ -111,9 +111,9 @@ def import_catalog(layout: Layout, url: str) -> Path:
     record = target.with_name(f"{target.name}.dvc")
     layout.data.mkdir(parents=True, exist_ok=True)
     if target.exists() and _same_place(layout, imported_from(record), url):
-        words = ["update", "-q", record.relative_to(layout.root).as_posix()]
+        words = ["update", record.relative_to(layout.root).as_posix()]
     else:
-        words = ["import-url", "-q", "--force", url, target.relative_to(layout.root).as_posix()]
+        words = ["import-url", "--force", url, target.relative_to(layout.root).as_posix()]
     run_dvc(layout, words, advice="look at the URL and at what it needs (credentials, a network)")
     return target
 
