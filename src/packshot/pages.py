@@ -142,6 +142,21 @@ def tell_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def tell_bytes(count: int) -> str:
+    """Bytes as people read them: '512 B', '3.1 MB'."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """'1 photo', '2,000 photos'."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def histogram(
     counts: Sequence[int],
     low: float,

@@ -13,6 +13,7 @@ import pytest
 from packshot.images.manifest import read_copies, read_manifest
 from packshot.records import Attribute, BadPhoto, Catalog, Expectation, Suspicion, ValidationReport
 from packshot.sources import page
+from packshot.sources.drift import Distribution, Profile, describe_column
 from packshot.sources.folder import escape
 from packshot.sources.overview import Bound
 from packshot.sources.page import draw_page
@@ -68,7 +69,13 @@ class Made:
         self.rows: pa.Table = read_manifest(folder / "manifest.parquet")
         self.copies: pa.Table = read_copies(folder / "copies.parquet")
 
-    def draw(self, *expectations: Expectation, suspicions: tuple[Suspicion, ...] = (), bounds: tuple[Bound, ...] = ()) -> str:
+    def draw(
+        self,
+        *expectations: Expectation,
+        suspicions: tuple[Suspicion, ...] = (),
+        bounds: tuple[Bound, ...] = (),
+        champion: Profile | None = None,
+    ) -> str:
         report = ValidationReport(
             passed=all(not one.broken or one.severity == "warning" for one in expectations),
             photos=self.rows.num_rows,
@@ -78,7 +85,7 @@ class Made:
             suspected=len(suspicions),
             catalog=self.catalog.digest,
         )
-        return draw_page(report, self.catalog, self.rows, self.copies, self.folder, bounds=bounds)
+        return draw_page(report, self.catalog, self.rows, self.copies, self.folder, bounds=bounds, champion=champion)
 
 
 def broken(column: str, *offenders: str, severity: str = "warning") -> Expectation:
@@ -158,6 +165,23 @@ def test_bounds_are_drawn_and_what_lies_outside_is_counted(made: Made) -> None:
     assert "at least 40 · outside: 12 (100 %)" in text
     assert "0 to 1 · outside: 0 (0 %)" in text
     assert 'class="out"' in text
+
+
+def test_drift_names_what_moved_and_leaves_the_rest(made: Made) -> None:
+    same = describe_column("fill", made.rows["fill"].to_pandas(), "number")
+    moved = describe_column("brightness", made.rows["brightness"].to_pandas() + 5.0, "number")
+    other = Distribution(column="category", kind="label", values=("bag",), counts=(12, 0, 0))
+    gone = Distribution(column="pattern", kind="label", values=("dots",), counts=(12, 0, 0))
+    champion = Profile(catalog="a" * 64, photos=12, columns=(same, moved, other, gone))
+    section = made.draw(champion=champion).split("<h2>Drift</h2>")[1].split("<h2>")[0]
+    index = {
+        name: float(value) for name, value in re.findall(r"<td>(?:<b>)?(\w+)(?:</b>)?</td><td class=number>([\d.]+)", section)
+    }
+    assert list(index) == sorted(index, key=lambda name: -index[name])
+    assert index["fill"] == 0.0
+    assert min(index["brightness"], index["category"]) > 1.0
+    assert "pattern" not in section
+    assert "<h2>Drift</h2>" not in made.draw()
 
 
 def test_what_cannot_be_held_against_anything_is_neither_kept_nor_broken(made: Made) -> None:

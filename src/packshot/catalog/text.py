@@ -13,7 +13,7 @@ from packshot.catalog.diff import Drawn
 from packshot.catalog.pictures import tell_counts
 from packshot.catalog.show import Fact, PhotoFacts, Quarantine
 from packshot.catalog.status import Ingested, Status, Validated
-from packshot.pages import tell_number
+from packshot.pages import plural, tell_bytes, tell_number
 from packshot.records import BadPhoto
 
 PLAIN_WIDTH = 160
@@ -65,13 +65,13 @@ def _tell_ingested(facts: Table, told: Ingested) -> None:
     facts.add_row(
         "ingested", f"{told.photos:,} photos of {len(told.categories):,} categories{generation}  digest {told.digest[:12]}"
     )
-    facts.add_row("size", f"{_size(told.original_bytes)} of originals, {_size(told.stored_bytes)} ingested")
+    facts.add_row("size", f"{tell_bytes(told.original_bytes)} of originals, {tell_bytes(told.stored_bytes)} ingested")
     for one in told.attributes:
         share = 100 * one.known / max(1, told.photos)
-        facts.add_row(one.kind, f"{one.name}: known of {share:.3g} %, {one.values:,} {'value' if one.values == 1 else 'values'}")
+        facts.add_row(one.kind, f"{one.name}: known of {share:.3g} %, {plural(one.values, 'value')}")
     reasons = ", ".join(f"{one.files:,} {one.reason}" for one in told.quarantined)
     facts.add_row("quarantined", Text(reasons, "yellow") if reasons else "nothing")
-    facts.add_row("near-duplicates", f"{told.copies:,} {'pair' if told.copies == 1 else 'pairs'}")
+    facts.add_row("near-duplicates", plural(told.copies, "pair"))
 
 
 def _verdict(told: Validated | None) -> Text:
@@ -131,7 +131,7 @@ def tell_quarantine(told: Quarantine) -> RenderableType:
         table = _table("file", "category", "detail")
         for bad in files:
             table.add_row(bad.path, bad.category, bad.detail)
-        parts += [Text(f"{reason}: {counts[reason]:,} {'file' if counts[reason] == 1 else 'files'}", "bold"), table, ""]
+        parts += [Text(f"{reason}: {plural(counts[reason], 'file')}", "bold"), table, ""]
     return Group(*parts[:-1])
 
 
@@ -190,12 +190,3 @@ def _table(*heads: str, numbers: Iterable[int] = ()) -> Table:
 
 def _more(count: int, what: str) -> list[RenderableType]:
     return [Text(f"and {count - MOST_ROWS:,} more {what}", "dim")] if count > MOST_ROWS else []
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

@@ -8,6 +8,7 @@ from html import escape as quote
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from packshot.images.thumbnails import Thumbnails
 from packshot.pages import bar, histogram, photos, shorten, table, tell_number
 from packshot.records import Attribute, Catalog
+from packshot.sources.drift import Profile, chance_index, count_bins, stability_index
 from packshot.sources.folder import escape
 
 BINS = 40
@@ -59,6 +61,28 @@ def draw_measures(measures: Mapping[str, NDArray[np.float64]], bounds: Sequence[
             "beyond the 0.5 and 99.5 percentiles.</p>"
         )
         yield f'<div class="charts">{"".join(charts)}</div>'
+
+
+def draw_drift(champion: Profile, rows: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
+    """How far each column has moved from the catalogue that the champion learnt from, the furthest first."""
+    found = []
+    for was in champion.columns:
+        if was.column not in measures and was.column not in rows.column_names:
+            continue
+        column = pd.Series(measures[was.column]) if was.column in measures else rows[was.column].to_pandas()
+        now, before = count_bins(column, was.edges, was.values), np.asarray(was.counts)
+        found.append((stability_index(now, before), chance_index(now, before), was.column))
+    found.sort(key=lambda one: (-one[0], one[2]))
+    yield "<h2>Drift</h2>"
+    yield (
+        f'<p class="soft">Against the {champion.photos:,} photos that the champion learnt from. Stability index: 0.1 is a shift, '
+        "0.25 a large one; beside it what chance alone exceeds once in a hundred times.</p>"
+    )
+    lines = [
+        [f"<b>{quote(name)}</b>" if index > max(0.1, chance) else quote(name), f"{index:.3f}", f"{chance:.3f}", bar(index / 0.5)]
+        for index, chance, name in found
+    ]
+    yield table(["column", "index", "by chance", ""], lines, numbers=[1, 2])
 
 
 def draw_attributes(declared: Sequence[Attribute], rows: pa.Table) -> Iterator[str]:

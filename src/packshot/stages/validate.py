@@ -79,7 +79,7 @@ def validate(params: Params, layout: Layout) -> ValidationReport:
         catalog=catalog.digest,
     )
     profile.write(folder / "profile.json")
-    page = draw_page(report, catalog, rows, copies, source, bounds=_bounds(params.validate_))
+    page = draw_page(report, catalog, rows, copies, source, bounds=_bounds(params.validate_), champion=judged.champion)
     write_bytes(folder / "report.html", page.encode())
     failpoint("validate.page")
     report.write(folder / "report.json")
@@ -156,7 +156,9 @@ def _groups(rows: pa.Table, copies: pa.Table) -> NDArray[np.int64]:
     names = rows["sha256"].combine_chunks()
     ends = [pc.index_in(copies[name].combine_chunks(), value_set=names) for name in ("a", "b")]
     if any(end.null_count for end in ends):
-        raise IntegrityError("copies.parquet names photos that the manifest does not", advice="run the stage 'ingest' again")
+        raise IntegrityError(
+            "it tells of copies of photos that the manifest lacks", where="copies.parquet", advice="run ingest again"
+        )
     pairs = np.stack([end.to_numpy(zero_copy_only=False).astype(np.int64) for end in ends], axis=1)
     return group(rows.num_rows, pairs)
 
