@@ -94,6 +94,19 @@ def test_attributes_are_measured_only_where_models_know_of_some(real: RealSide, 
     assert digest_evidence(bare, PARAMS, "d" * 64) != digest_evidence(real, PARAMS, "d" * 64)
 
 
+def test_an_attribute_that_few_photos_have_is_withheld(tmp_path):
+    splits = [draw_shapes(n, side=16, seed=s, conditions=True) for s, n in enumerate((80, 24, 24))]
+    splits[0].conditions[30:, :2] = 0
+    real = gather_real_side(KINDS, *splits, PARAMS, tmp_path, SHADE)
+    told = {
+        found.metric: found.estimate
+        for found in score(Evidence(real, splits[2].images, splits[2].categories, conditions=splits[2].conditions))
+    }
+    for metric in ("attribute_consistency", "attribute_consistency_worst"):
+        assert told[metric].value is None
+        assert "20 photos" in told[metric].note
+
+
 def test_a_model_is_asked_for_the_attributes_of_training_photos(real: RealSide):
     config = vae.Config(latent=4, width=4, polish=None, prior=vae.FlowPrior(width=16, blocks=1, steps=2))
     model = config.build(ImageSpec(size=16), KINDS, SHADE).eval()

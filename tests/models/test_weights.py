@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from packshot.errors import IntegrityError, MissingArtifact, TrainingFailed
 from packshot.models.weights import KEY, WeightsCard, load_weights, read_card, save_weights
 from packshot.records import file_digest
-from tests.models.families import CATEGORIES, IMAGE, SMALL, build, toy_batch
+from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, build, toy_batch, toy_conditions
 
 
 def _card(name: str) -> WeightsCard:
@@ -39,6 +39,26 @@ def test_weights_come_back_with_their_card_and_draw_the_same(saved: tuple[str, P
         model.sample(batch.categories, range(5)), build(name).sample(batch.categories, range(5)), atol=1e-5, rtol=0
     )
     assert model.reconstruct(batch.images, batch.categories).shape == batch.images.shape
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_weights_say_which_attributes_they_know(name: str, tmp_path: Path) -> None:
+    model, path = build(name, conditions=CONDITIONS), tmp_path / "told.safetensors"
+    card = _card(name).model_copy(update={"conditions": CONDITIONS})
+    save_weights(path, model, card)
+    again, own = load_weights(path)
+    assert (own, again.conditions) == (card, CONDITIONS)
+    told = toy_conditions(3)
+    categories = torch.arange(3)
+    torch.testing.assert_close(
+        again.sample(categories, range(3), told), model.sample(categories, range(3), told), atol=1e-5, rtol=0
+    )
+    save_weights(path, model, card.model_copy(update={"conditions": CONDITIONS[:1]}))
+    with pytest.raises(IntegrityError, match="not those of its config"):
+        load_weights(path)
+    plain = tmp_path / "plain.safetensors"
+    save_weights(plain, build(name), _card(name))
+    assert b"conditions" not in plain.read_bytes()
 
 
 def test_only_what_is_deployed_is_stored_and_loaded(saved: tuple[str, Path, str]) -> None:

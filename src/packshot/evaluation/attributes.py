@@ -13,6 +13,7 @@ from packshot.evaluation.consistency import estimate_worst_shortfall
 from packshot.records import Condition, Estimate
 
 FEWEST = 20
+NOTHING = f"no label attribute is known of {FEWEST} photos, or none was asked for"
 
 Labels = NDArray[np.int64]
 Conditions = NDArray[np.float32]
@@ -61,7 +62,7 @@ def borrow_conditions(conditions: Conditions, categories: Labels, asked: Labels,
 def estimate_attribute_consistency(named: Sequence[Named]) -> Estimate:
     """Estimate the share of recognised values, over all label attributes that pictures were asked for with."""
     if not named:
-        return withhold("no label attribute is asked for")
+        return withhold(NOTHING)
     each = ", ".join(f"{one.condition.name} {one.hits.mean():.2f}" for one in named if len(one.hits)) if len(named) > 1 else ""
     return estimate_share(np.concatenate([one.hits for one in named]), fewest=FEWEST, note=each)
 
@@ -71,6 +72,8 @@ def estimate_worst_attribute(drawn: Sequence[Named], real: Sequence[Named]) -> E
 
     Values with fewer than 20 pictures on either side are left out.
     """
+    if not drawn:
+        return withhold(NOTHING)
     found = []
     for one, other in zip(drawn, real, strict=True):
         names = tuple(f"{one.condition.name} {value}" for value in one.condition.values)

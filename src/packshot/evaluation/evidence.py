@@ -80,14 +80,19 @@ class RealSide:
     conditions: tuple[Condition, ...] = ()
     """What models are conditioned on beside the category."""
     attributes: Mapping[str, ClassifierEyes] = field(default_factory=dict)
-    """For each label among them, eyes that tell its values apart: they were trained as `catalog` was."""
+    """For each label among them that enough photos have, eyes that tell its values apart: they were trained as `catalog` was."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a label is among the conditions."""
+        return any(condition.kind == "label" for condition in self.conditions)
 
     def name_attributes(self, pictures: Pixels, conditions: Conditions) -> tuple[Named, ...]:
         """For each label attribute, the values that pictures were asked for, or have, and those that are seen in them."""
         named = []
         labels = read_labels(self.conditions, conditions)
         for condition in self.conditions:
-            if condition.name in labels:
+            if condition.name in self.attributes:
                 known = np.flatnonzero(labels[condition.name] >= 0)
                 seen = self.attributes[condition.name].classify(pictures[known])
                 named.append(Named(condition, labels[condition.name][known], seen))

@@ -112,8 +112,6 @@ def _attribute_consistency(evidence: Evidence) -> Estimate:
 
 
 def _attribute_consistency_worst(evidence: Evidence) -> Estimate:
-    if not evidence.named:
-        return withhold("no label attribute is asked for")
     return estimate_worst_attribute(evidence.named, evidence.real.unseen_named)
 
 
@@ -182,7 +180,7 @@ METRICS: Mapping[str, Metric] = {
 
 def due_metrics(real: RealSide) -> tuple[str, ...]:
     """The metrics that a model is measured by: all, but those of attributes where models know of none."""
-    return tuple(name for name, metric in METRICS.items() if real.attributes or not metric.conditioned)
+    return tuple(name for name, metric in METRICS.items() if real.labelled or not metric.conditioned)
 
 
 def measure(evidence: Evidence, names: tuple[str, ...]) -> dict[str, Estimate]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from packshot.errors import DataRejected, IntegrityError
-from packshot.evaluation.attributes import Conditions, borrow_conditions, read_labels
+from packshot.evaluation.attributes import FEWEST, Conditions, borrow_conditions, read_labels
 from packshot.evaluation.bootstrap import estimate_mean, withhold
 from packshot.evaluation.evidence import (
     ClassifierEyes,
@@ -97,10 +97,13 @@ def gather_real_side(
 def _train_attribute_eyes(
     photos: Split, conditions: tuple[Condition, ...], params: ExtractorParams, cache: Path
 ) -> dict[str, ClassifierEyes]:
-    """For each label attribute a classifier of the catalogue's own design, trained on the photos of which it is known."""
+    """For each label attribute that enough photos have, a classifier of the catalogue's own design, trained on those photos."""
     eyes: dict[str, ClassifierEyes] = {}
     for name, labels in read_labels(conditions, photos.conditions).items():
         known = pick(photos, np.flatnonzero(labels >= 0))
+        if len(known) < FEWEST:
+            log.warning("%s is known of %d photos only: nothing can be said of it", name, len(known))
+            continue
         values = next(len(condition.values) for condition in conditions if condition.name == name)
         log.info("training the eyes for %s on %d photos, or fetching them", name, len(known))
         eyes[name] = train_eyes(replace(known, categories=labels[labels >= 0]), values, params, cache)
@@ -126,7 +129,7 @@ def measure_references(real: RealSide, latent_sizes: Iterable[int]) -> tuple[Sco
         drawn, asked = degrade(np.asarray(real.unseen.images), real.unseen.categories)
         wanted, told = CLIMBING, None
         if rung == "real":
-            wanted, told = (*CLIMBING, *OF_REAL_PHOTOS, *(OF_ATTRIBUTES if real.attributes else ())), real.unseen.conditions
+            wanted, told = (*CLIMBING, *OF_REAL_PHOTOS, *(OF_ATTRIBUTES if real.labelled else ())), real.unseen.conditions
         found = measure(Evidence(real, drawn, asked, conditions=told), wanted)
         scores += [Score(metric=f"{metric}_{rung}", estimate=estimate) for metric, estimate in found.items()]
         log.info("the ladder's rung '%s' is measured", rung)

@@ -119,7 +119,7 @@ def _judge(
     try:
         evidence = collect_evidence(model, real, params.evaluate)
         pictures = {"samples": show_samples(model, params.evaluate.seed), "nearest": show_nearest(evidence)}
-        if real.attributes:
+        if real.labelled:
             pictures["attributes"] = show_attributes(model, params.evaluate.seed)
     except NotFinite as fault:
         log.warning("%s: %s", checkpoint.name, fault)
