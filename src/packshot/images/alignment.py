@@ -80,7 +80,7 @@ def _linearise(pictures: Floats) -> tuple[Floats, Floats]:
 
 
 def _solve(columns: Floats, weights: Floats, difference: Floats, start: Floats) -> tuple[Floats, Floats]:
-    """Minimise |difference - columns @ step|^2 (weighted) + |start + step|^2: where that ends, (M, 9), and the mean left, (M,)."""
+    """Minimise |difference - columns @ step|^2 (weighted) + |start + step|^2: where it ends, (M, 9), and what is left, (M,)."""
     weighted = np.ascontiguousarray((columns * weights[..., None]).transpose(0, 2, 1))
     normal = weighted @ columns + np.eye(9, dtype=np.float32)
     slope = (weighted @ difference[..., None])[..., 0]

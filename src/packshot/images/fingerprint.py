@@ -14,21 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from packshot.images.alignment import aligned_misfit, misfit
+from packshot.images.nearness import near_pairs
 
 Pixels = NDArray[np.uint8]
 Pairs = NDArray[np.int64]
 """(M, 2): rows of two photos each, the lower one first."""
 
-VERSION = "2"
-"""Of what this module and images.alignment make of pixels. It changes when any fingerprint or any pair does, and by nothing else."""
-
 LAYOUT_SIDE = 12
-MAX_DISTANCE = 0.3
-"""Of two photos' coarse vectors, up to which they can be copies: far more than crops of 3 % at every edge make."""
-MAX_SCREENED, MAX_MISFIT = 0.5, 0.15
+MAX_DISTANCE = 0.35
+"""Of two photos' coarse vectors, up to which they can be copies: crops of 3 % at each edge make less, but for 1 %."""
+MAX_SCREENED, MAX_MISFIT = 0.5, 0.17
 """Misfit of two layouts (images.alignment) up to which they are looked at closely, and up to which they are of one photo."""
 
 VERSION = "2"
@@ -42,7 +39,7 @@ _COARSE = tuple((row, column) for row in range(5) for column in range(5) if 0 < 
 _CALM = 24.0
 """Length of the waves below which a picture counts as plain."""
 _BLOCK, _CLOSE = 2048, 1024
-"""Photos searched for at once; pairs looked at at once: what bounds the memory."""
+"""Layouts brought to waves at once; pairs looked at closely at once: what bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,43 +109,44 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 def near_duplicates(prints: Fingerprints, radius: int, *, new: NDArray[np.bool_] | None = None) -> Pairs:
     """Every pair (i < j) of photos, or of a photo and another's mirror image, that are copies of one picture; (M, 2), sorted.
 
-    They agree in three respects, each of which leaves fewer pairs to the next: their coarse vectors are near each other (searched
-    for in a k-d tree, so that the time grows about as the photos do and not as their pairs), their hashes differ in at most
-    `radius` of 64 bits, and their layouts are one when aligned. On packshots shape alone is not enough, since every pair of
+    They agree in three respects, each of which leaves fewer pairs to the next: their coarse vectors are near each other (found
+    exactly, by images.nearness, without looking at most pairs), their hashes differ in at most `radius` of 64 bits, and their
+    layouts are one when aligned. On packshots shape alone is not enough, since every pair of
     trousers has the same, and neither is mean colour, since every backdrop has the same. With `new`, (N,), only pairs that touch
     a photo for which it is true are looked for.
     """
     coarse = coarse_vectors(prints.layouts)
     mirror = np.where([column % 2 for _, column in _COARSE], -1.0, 1.0)
-    tree = cKDTree(coarse)
-    # In the tree's own order neighbours stand together, so that a block of photos is a small region.
-    order = tree.indices if new is None else tree.indices[new[tree.indices]]
-    found = [np.zeros((0, 2), dtype=np.int64)]
-    for start in range(0, len(order), _BLOCK):
-        block = order[start : start + _BLOCK]
-        for mirrored in (False, True):
-            vectors = coarse[block] * mirror if mirrored else coarse[block]
-            near = cKDTree(vectors).sparse_distance_matrix(tree, MAX_DISTANCE, output_type="ndarray")
-            ends = np.stack([block[near["i"]], near["j"]], axis=1)
-            ends = ends[ends[:, 0] < ends[:, 1]] if new is None else np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1)
-            found.append(copies_among(prints, ends, radius, mirrored=mirrored))
-    pairs: Pairs = np.unique(np.concatenate(found), axis=0)
-    return pairs
+    asked = np.arange(len(coarse)) if new is None else np.flatnonzero(new)
+    copies = [np.zeros((0, 2), dtype=np.int64)]
+    for mirrored in (False, True):
+        ones = coarse[asked] * mirror if mirrored else coarse[asked]
+        alike = [copies[0]]
+        for near in near_pairs(ones, coarse, MAX_DISTANCE, alike=new is None):
+            pairs = np.sort(np.stack([asked[near[:, 0]], near[:, 1]], axis=1), axis=1)
+            alike.append(_keep_alike(prints, pairs[pairs[:, 0] < pairs[:, 1]], radius, mirrored=mirrored))
+        copies.append(_keep_aligned(prints, np.unique(np.concatenate(alike), axis=0), mirrored=mirrored))
+    found: Pairs = np.unique(np.concatenate(copies), axis=0)
+    return found
 
 
-def copies_among(prints: Fingerprints, pairs: Pairs, radius: int, *, mirrored: bool) -> Pairs:
-    """Those of `pairs`, (M, 2), whose hashes and layouts agree; with `mirrored`, those of the second photos' mirror images."""
-    other = prints.mirrored if mirrored else prints.hashes
-    pairs = pairs[np.bitwise_count(prints.hashes[pairs[:, 0]] ^ other[pairs[:, 1]]) <= radius]
+def _keep_alike(prints: Fingerprints, pairs: Pairs, radius: int, *, mirrored: bool) -> Pairs:
+    """The pairs whose hashes agree: with `mirrored`, the first photo's and that of the second one's mirror image."""
+    others = prints.mirrored if mirrored else prints.hashes
+    kept: Pairs = pairs[np.bitwise_count(prints.hashes[pairs[:, 0]] ^ others[pairs[:, 1]]) <= radius]
+    return kept
+
+
+def _keep_aligned(prints: Fingerprints, pairs: Pairs, *, mirrored: bool) -> Pairs:
+    """The pairs whose layouts are one when aligned."""
     kept = [pairs[:0]]
     for start in range(0, len(pairs), _CLOSE):
         some = pairs[start : start + _CLOSE]
-        one, two = (prints.layouts[some[:, end]].astype(np.float32) for end in (0, 1))
-        two = two[:, :, ::-1] if mirrored else two
-        for measure, limit in ((misfit, MAX_SCREENED), (aligned_misfit, MAX_MISFIT)):
-            fits = measure(one, two) <= limit
-            some, one, two = some[fits], one[fits], two[fits]
-        kept.append(some)
+        ones, others = (prints.layouts[some[:, end]].astype(np.float32) for end in (0, 1))
+        others = others[:, :, ::-1] if mirrored else others
+        screened = misfit(ones, others) <= MAX_SCREENED
+        fits = aligned_misfit(ones[screened], others[screened]) <= MAX_MISFIT
+        kept.append(some[screened][fits])
     return np.concatenate(kept)
 
 

@@ -1,20 +1,27 @@
-"""Splits that leak nothing and stay: near-duplicates go together, and a growing catalogue does not move its old photos."""
+"""Splits that leak nothing and stay: what shows one thing goes together, and a growing catalogue moves none of its old photos."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from packshot.errors import DataRejected
 from packshot.images.colour import HexColour
-from packshot.images.fingerprint import Fingerprint, Fingerprints, group, near_duplicates
-from packshot.images.manifest import Row
-from packshot.images.shards import SPLITS, SplitName
+from packshot.images.fingerprint import Pairs, group
+from packshot.images.shards import SPLITS
 from packshot.records import AttributeName, ImageSpec, Record
+
+Ints = NDArray[np.int64]
+
+FREE, LEFT_OUT = -1, -2
 
 
 class PrepareParams(Record):
@@ -40,38 +47,49 @@ class PrepareParams(Record):
         return self
 
 
-def assign_groups(rows: Sequence[Row], radius: int) -> tuple[str, ...]:
-    """For each photo, the group that must stay in one split: near-duplicates, mirrored ones too, and photos of one product.
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where N photos go."""
 
-    A group is named by one member's id, drawn by hash: as a group grows, its name seldom changes (with the chance 1/members).
+    splits: Ints
+    """(N,): the split's place in SPLITS, or LEFT_OUT."""
+    anchors: Ints
+    """(N,): the photo by which the photo's group is known; of a photo that is left out, itself."""
+
+
+def assign_splits(ids: Sequence[str], skus: Sequence[str], generations: Ints, copies: Pairs, params: PrepareParams) -> Assignment:
+    """Give each photo its split: photos of one product (sku, where known) and near-duplicates, `copies`, stand in the same.
+
+    A group's split is a stable hash of its anchor: the photo that came first, and of those that came together the first by the
+    hash of its id. Photos are placed generation after generation, by what came before alone, so whatever comes later moves none
+    of them. A photo that would join groups which already stand in different splits is left out, and stays out.
     """
-    prints = Fingerprints.of([Fingerprint(row.phash, row.phash_mirrored, row.layout) for row in rows])
-    products: dict[str, int] = {}
-    pairs = list(near_duplicates(prints, radius))
-    pairs += [(products.setdefault(row.sku, index), index) for index, row in enumerate(rows) if row.sku]
-    roots = group(len(rows), pairs)
-    names: dict[int, str] = {}
-    for root, row in zip(roots, rows, strict=True):
-        names[root] = min(names.get(root, row.sha256), row.sha256, key=_rank)
-    return tuple(names[root] for root in roots)
+    count = len(ids)
+    ranks = np.array([_rank(name) for name in ids], dtype=np.uint64)
+    links = _links(skus, copies)
+    nodes = max(count, int(links.max(initial=-1)) + 1)
+    splits = np.full(nodes, FREE, dtype=np.int64)
+    ages = generations[np.where(links < count, links, links[:, :1])].max(axis=1)
+    for generation in np.unique(generations):
+        fresh = np.flatnonzero(generations == generation)
+        _place(fresh, links[ages == generation], splits, ranks, lambda anchor: _draw(ids[anchor], params))
+    kept = links[(splits[links] != LEFT_OUT).all(axis=1)]
+    return Assignment(splits=splits[:count], anchors=_anchors(group(nodes, kept)[:count], generations, ranks))
 
 
-def assign_splits(groups: Sequence[str], params: PrepareParams) -> tuple[SplitName, ...]:
-    """For each photo, its split, from its group's name alone: the same name falls into the same split whatever else there is.
+def check_splits(categories: Sequence[str], numbers: Ints, splits: Ints, min_photos: int) -> None:
+    """Raise DataRejected, and name categories and counts, where one has fewer than `min_photos` in a split.
 
-    Names are spread evenly over [0, 1) by their sha256; test takes the first `test_share`, val the next `val_share`.
+    `numbers`, (N,), are the photos' places in `categories`; `splits`, (N,), their places in SPLITS.
     """
-    return tuple(_split(name, params) for name in groups)
-
-
-def check_splits(categories: Sequence[str], splits: Sequence[SplitName], min_photos: int) -> None:
-    """Raise DataRejected, and name categories and counts, where one has fewer than `min_photos` in a split."""
-    counts = Counter(zip(categories, splits, strict=True))
+    placed = splits >= 0
+    counts = np.zeros((len(categories), len(SPLITS)), dtype=np.int64)
+    np.add.at(counts, (numbers[placed], splits[placed]), 1)
     short = [
-        f"'{category}' has {counts[category, split]} in {split}"
-        for category in sorted(set(categories))
-        for split in SPLITS
-        if counts[category, split] < min_photos
+        f"'{category}' has {counts[row, column]} in {split}"
+        for row, category in enumerate(categories)
+        for column, split in enumerate(SPLITS)
+        if counts[row, column] < min_photos
     ]
     if short:
         raise DataRejected(
@@ -81,12 +99,86 @@ def check_splits(categories: Sequence[str], splits: Sequence[SplitName], min_pho
         )
 
 
-def _split(name: str, params: PrepareParams) -> SplitName:
+def _links(skus: Sequence[str], copies: Pairs) -> Pairs:
+    """What holds photos together, (M, 2): copies, and each photo with its product, a node after all photos."""
+    products: dict[str, int] = {}
+    owned = [(row, products.setdefault(sku, len(skus) + len(products))) for row, sku in enumerate(skus) if sku]
+    return np.concatenate([np.asarray(copies, dtype=np.int64).reshape(-1, 2), np.array(owned, dtype=np.int64).reshape(-1, 2)])
+
+
+def _place(fresh: Ints, links: Pairs, splits: Ints, ranks: NDArray[np.uint64], draw: Callable[[int], int]) -> None:
+    """Fill in the splits of one generation's photos, `fresh`, and of its products; `links` are those that end in them."""
+    links = links[(splits[links] != LEFT_OUT).all(axis=1)]
+    near, places = np.unique(np.concatenate([fresh, links.ravel()]), return_inverse=True)
+    parts = group(len(near), places[len(fresh) :].reshape(-1, 2))
+    lowest, highest = np.full(len(near), len(SPLITS)), np.full(len(near), FREE)
+    old = splits[near] >= 0
+    np.minimum.at(lowest, parts[old], splits[near[old]])
+    np.maximum.at(highest, parts[old], splits[near[old]])
+    torn = (highest > lowest)[parts]
+    if torn.any():
+        _cut(near[torn], links[torn[places[len(fresh) :].reshape(-1, 2)[:, 0]]], splits, ranks)
+        # What only those that were left out held together falls apart: look at it again without them.
+        _place(fresh[splits[fresh] == FREE], links, splits, ranks, draw)
+        return
+    decided = highest[parts]
+    alone = decided == FREE
+    names = fresh[alone[places[: len(fresh)]]]
+    part_of = parts[places[: len(fresh)]][alone[places[: len(fresh)]]]
+    order = np.lexsort((names, ranks[names], part_of))
+    heads, first = np.unique(part_of[order], return_index=True)
+    drawn = np.full(len(near), FREE)
+    drawn[heads] = [draw(int(names[order[at]])) for at in first]
+    splits[near] = np.where(old, splits[near], np.where(alone, drawn[parts], decided))
+
+
+def _cut(nodes: Ints, links: Pairs, splits: Ints, ranks: NDArray[np.uint64]) -> None:
+    """Place the free nodes of parts that touch several splits: outwards from the old ones, nearest first, then by rank.
+
+    A photo whose neighbours stand in one split follows them; one whose neighbours stand in several is left out.
+    """
+    around: dict[int, list[int]] = defaultdict(list)
+    for one, other in links.tolist():
+        around[one].append(other)
+        around[other].append(one)
+    products = len(ranks)
+    waiting: list[tuple[int, int, int]] = []
+
+    def reach(node: int, distance: int) -> None:
+        for other in around[node]:
+            if splits[other] != FREE:
+                continue
+            if other < products:
+                heapq.heappush(waiting, (distance, int(ranks[other]), other))
+            else:
+                splits[other] = splits[node]
+                reach(other, distance)
+
+    for node in nodes[splits[nodes] >= 0].tolist():
+        reach(node, 1)
+    while waiting:
+        distance, _, node = heapq.heappop(waiting)
+        if splits[node] != FREE:
+            continue
+        found = {int(splits[other]) for other in around[node]} - {FREE, LEFT_OUT}
+        splits[node] = found.pop() if len(found) == 1 else LEFT_OUT
+        if splits[node] != LEFT_OUT:
+            reach(node, distance + 1)
+
+
+def _anchors(groups: Ints, generations: Ints, ranks: NDArray[np.uint64]) -> Ints:
+    order = np.lexsort((ranks, generations, groups))
+    heads, first = np.unique(groups[order], return_index=True)
+    anchors: Ints = order[first][np.searchsorted(heads, groups)]
+    return anchors
+
+
+def _draw(name: str, params: PrepareParams) -> int:
+    """A split by the sha256 of a name, which spreads evenly over [0, 1): test takes the first `test_share`, val the next."""
     place = int.from_bytes(hashlib.sha256(f"{params.salt}/{name}".encode()).digest()[:8], "big") / 2**64
-    if place < params.test_share:
-        return "test"
-    return "val" if place < params.test_share + params.val_share else "train"
+    split = "test" if place < params.test_share else "val" if place < params.test_share + params.val_share else "train"
+    return SPLITS.index(split)
 
 
-def _rank(name: str) -> str:
-    return hashlib.sha256(f"first of its group/{name}".encode()).hexdigest()
+def _rank(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"first of its group/{name}".encode()).digest()[:8], "big")
