@@ -43,7 +43,7 @@ __all__ = [
 Pixels = NDArray[np.uint8]
 
 VERSION = "2"
-"""Of what this module makes of bytes, and images.resize of that. It changes when an accepted photo's pixels or a refusal do."""
+"""Of what becomes of bytes here, in images.resize and in encode_png: it changes when what is stored or a refusal does."""
 
 SUFFIXES: dict[str, Format] = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """The endings that photos may have, and what each must hold."""

@@ -61,20 +61,31 @@ def encode_png(pixels: Pixels) -> bytes:
 
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"a picture is uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR), _png_flags())
     if not done:
         raise ValueError("the picture cannot be encoded")
     return bytes(encoded)
+
+
+def _png_flags() -> tuple[int, ...]:
+    """Differences to the row above, Huffman codes, no search for repeats (benchmarks/decode.md); named, since defaults change."""
+    import cv2
+
+    return (
+        *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+        *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+        *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+    )
 
 
 def decode_png(content: bytes) -> Pixels:
     """The picture, uint8 (H, W, 3) RGB, that `encode_png` encoded. Raises ValueError where it is none."""
     import cv2
 
-    colours = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    colours = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     if colours is None:
         raise ValueError("not a PNG")
-    return np.ascontiguousarray(colours[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(colours, dtype=np.uint8)
 
 
 def _channels_last(images: Pixels) -> Pixels:
