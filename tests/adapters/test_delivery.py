@@ -116,6 +116,8 @@ def test_a_folder_is_packed_and_its_version_follows_it(layout: Layout, tmp_path:
     assert "1 refused: 1 FORMAT." in third
     assert data_version(layout) != first
     shutil.rmtree(layout.catalog)
+    with pytest.raises(UsageError, match=r"added before are not here.*dvc pull"):
+        deliver(layout, str(shop), Columns())
     dvc(layout.root, "checkout", "-q", "data/catalog.dvc")
     assert read_pack(layout.catalog).generation == 2
 

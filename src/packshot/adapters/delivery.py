@@ -82,6 +82,10 @@ def add_catalog(layout: Layout, source: AnySource, *, merge: bool = False) -> Pa
         raise UsageError(
             "one folder holds the other", where=f"{place} and {target}", advice="keep the photos outside data/catalog"
         )
+    record = target.with_name(f"{target.name}.dvc")
+    if record.exists() and not target.exists():
+        advice = "'dvc pull data/catalog.dvc' brings them; remove that file to begin anew, without their generations"
+        raise UsageError("the photos that were added before are not here", where=str(record), advice=advice)
     layout.var.mkdir(parents=True, exist_ok=True)
     with (layout.var / "catalog.lock").open("w") as lock:
         try:
