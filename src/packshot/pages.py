@@ -47,7 +47,7 @@ svg text { fill: var(--soft); font: 10.5px system-ui, sans-serif; }
 .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 14px 12px; margin: 10px 0 16px; }
 .photos figure { margin: 0; min-width: 0; } .photos img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 6px; }
 .photos figcaption { font-size: 11.5px; line-height: 1.35; margin: 4px 0 0; overflow-wrap: anywhere;
-  max-height: 5.4em; overflow: hidden; }
+  max-height: 6.8em; overflow: hidden; }
 .photos figcaption b { color: var(--ink); font-weight: 600; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 14px; margin: 10px 0 16px; }
 .pair { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px; min-width: 0; }
@@ -56,7 +56,7 @@ svg text { fill: var(--soft); font: 10.5px system-ui, sans-serif; }
 .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 10px 14px; min-width: 0; }
 .chart b { font-weight: 600; } .chart p { font-size: 12px; line-height: 1.4; margin: 0; }
 .chart svg { width: 100%; height: auto; }
-.bar { background: var(--bar); height: 10px; border-radius: 3px; min-width: 2px; } td.wide { width: 38%; min-width: 110px; }
+.bar { background: var(--bar); height: 10px; border-radius: 3px; min-width: 2px; } td:has(> .bar) { width: 40%; min-width: 90px; }
 @media (max-width: 560px) { main { padding: 20px 14px 60px; } h1 { font-size: 24px; } .verdict { padding: 14px 16px; }
   .tile { min-width: 96px; padding: 8px 12px; } .tile b { font-size: 19px; } th, td { padding: 6px 8px; }
   .name { min-width: 7em; } }

@@ -54,7 +54,7 @@ def test_a_status_leads_from_nothing_to_data_that_can_be_trained_on(tmp_path: Pa
     assert fresh.pending.total == 0
     assert fresh.validated is not None
     assert (fresh.validated.passed, fresh.validated.current, fresh.committed) == (True, True, False)
-    assert fresh.next.command.startswith("git add data/catalog.dvc dvc.lock")
+    assert fresh.next.command.startswith("git add data/catalog.dvc data/.gitignore dvc.lock")
 
     project.run(*git, "add", "-A")
     project.run(*git, "commit", "-qm", "The first delivery")

@@ -109,7 +109,8 @@ def status(params: Params, layout: Layout) -> Status:
     relative = pointer.relative_to(layout.root).as_posix()
     targets = [*([relative] if pointer.is_file() else []), "ingest", "validate"]
     stale = _try(lambda: outdated(layout, targets), notes)
-    changed = uncommitted(layout, [*([relative] if pointer.is_file() else []), "dvc.lock", "params.yaml"])
+    kept = [path for path in (relative, "data/.gitignore", "dvc.lock", "params.yaml") if (layout.root / path).is_file()]
+    changed = uncommitted(layout, kept)
     ingested = _ingested(catalog, rows, copies or 0) if catalog and rows is not None else None
     pending = find_pending(offer, rows, catalog) if catalog and rows is not None and offer is not None else None
     validated = _validated(layout, catalog, notes)

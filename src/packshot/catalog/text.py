@@ -51,7 +51,8 @@ def tell_status(now: Status) -> RenderableType:
     for line in now.validated.broken if now.validated else ():
         facts.add_row("", line)
     for line in now.outdated:
-        facts.add_row("out of date", line)
+        first, *others = line.split(", ")
+        facts.add_row("out of date", f"{first}{f' and {len(others)} more' if others else ''}")
     for line in now.notes:
         facts.add_row("note", Text(line, "yellow"))
     if now.ingested:
