@@ -5,15 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-
-if TYPE_CHECKING:
-    from packshot.images.shards import Split, SplitName
 
 Pixels = NDArray[np.uint8]
 
@@ -142,12 +137,3 @@ def grey_cmyk_profile() -> bytes:
     header += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28
     header += struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
     return header + b"\0" * (128 - len(header)) + struct.pack(">I", len(parts)) + tags + body
-
-
-def save_split(folder: Path, name: SplitName, split: Split) -> None:
-    """A split as prepare packs it."""
-    from packshot.images.shards import pixel_file, save_index
-
-    with pixel_file(folder, name, len(split), split.images.shape[2]) as pixels:
-        pixels[:] = split.images
-    save_index(folder, name, split.categories.tolist(), split.ids, split.groups, split.ids)
