@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -56,10 +57,10 @@ def find_fresh(listing: Listing, known: Known, refusals: Refusals) -> tuple[NDAr
     """
     rows = known.find(listing.names)
     suffixes = pc.dictionary_encode(listing.table["suffix"]).combine_chunks()
-    forms = np.array([SUFFIXES.get(suffix, "") for suffix in suffixes.dictionary.to_pylist()], dtype="S8")
+    forms = pa.array([SUFFIXES.get(suffix) for suffix in suffixes.dictionary.to_pylist()], pa.string())
     is_known = rows >= 0
-    actual = known.table["format"].take(rows[is_known]).to_numpy().astype("S8") if is_known.any() else np.zeros(0, "S8")
-    is_known[is_known] = forms[suffixes.indices.to_numpy()[is_known]] == actual
+    named, actual = forms.take(suffixes.indices.filter(pa.array(is_known))), known.table["format"].take(rows[is_known])
+    is_known[is_known] = pc.equal(named, actual.combine_chunks()).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
     refused: dict[int, BadPhoto] = {}
     if refusals:
         endings = listing.table["suffix"]
