@@ -220,7 +220,7 @@ def _observed(rule: Rule, seen: Mapping[str, Any], frame: pd.DataFrame) -> str:
     wrong, known = int(seen["unexpected_count"]), len(frame)
     if rule.check == "not_null":
         return f"{known - wrong:,} of {known:,} known"
-    values = frame[rule.column].dropna()
+    values = frame[rule.group or rule.column].dropna()
     known = len(values)
     spread = f"{known:,} values" if rule.check != "between" or not known else f"{values.min():g} to {values.max():g}"
     return f"{spread}; {wrong:,} of {known:,} outside" if wrong else spread

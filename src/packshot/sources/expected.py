@@ -50,7 +50,11 @@ class Rule:
         return self._words() + often
 
     def _words(self) -> str:
-        plain = {"not_null": "known", "unique": "no value twice", "one_in_group": f"the same {self.column} in each {self.group}"}
+        plain = {
+            "not_null": "known",
+            "unique": "no value twice",
+            "one_in_group": f"the same {self.column} in each {self.group.replace('_', ' ')}",
+        }
         if self.check in plain:
             return plain[self.check]
         if self.check == "one_of":
