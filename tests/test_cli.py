@@ -52,10 +52,14 @@ def test_unknown_params_end_with_two(project: Project) -> None:
 
 
 def test_an_empty_catalogue_is_refused(project: Project) -> None:
+    params = project.root / "params.yaml"
+    text = params.read_text()
     (project.root / "data" / "catalog").mkdir(parents=True)
     try:
+        project.set(**{"ingest.source.kind": "folder"})
         one_line(project.run("packshot", "ingest", code=10).stderr)
     finally:
+        params.write_text(text)
         (project.root / "data" / "catalog").rmdir()
 
 
