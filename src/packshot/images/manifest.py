@@ -133,7 +133,7 @@ class CatalogHasher:
         for name in self._columns:
             column = pa.concat_arrays(piece[name].chunks)
             self._hasher.update(f"{name} {column.type} {len(column)}\n".encode())
-            self._hasher.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)))
+            self._hasher.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes())
             for part in _bytes_of(column):
                 self._hasher.update(part)
 

@@ -43,7 +43,7 @@ class Listing:
     """Of files that the index did not know; all zero where there is nothing to learn."""
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return len(self.names)
 
 
 def list_photos(source: Source, attributes: Sequence[Attribute], root: Path, index: Stamps, *, hashing: bool) -> Listing:
@@ -110,7 +110,7 @@ def offer_again(
 
 
 def _tabulate(photos: Sequence[Photo], attributes: Sequence[str], schema: pa.Schema) -> pa.Table:
-    columns: list[list[object]] = [
+    columns: list[Sequence[object]] = [
         [photo.name for photo in photos],
         [photo.sku for photo in photos],
         [photo.category for photo in photos],
@@ -119,7 +119,7 @@ def _tabulate(photos: Sequence[Photo], attributes: Sequence[str], schema: pa.Sch
         [photo.rights.source for photo in photos],
         [photo.rights.consent for photo in photos],
         [photo.rights.expiry for photo in photos],
-        *([photo.attributes.get(name) for photo in photos] for name in attributes),
+        *[[photo.attributes.get(name) for photo in photos] for name in attributes],
         [photo.content.suffix.lower() if isinstance(photo.content, Encoded) else "" for photo in photos],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
