@@ -415,9 +415,9 @@ def test_a_source_that_cannot_be_guessed_is_asked_about(tmp_path: Path) -> None:
     assert imported == Table(kind="table", path="data/import", table="one.csv", image="bild", category="art")
 
 
-def test_a_full_spool_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_for_the_shards_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, hat_a="one")
-    monkeypatch.setattr("packshot.sources.packing.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    monkeypatch.setattr("packshot.sources.arrivals.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(OutOfResources, match="at least 6 bytes are needed, 1 are free"):
         add(tmp_path)
     assert state(tmp_path) == {}

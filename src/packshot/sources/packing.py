@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256 as hash_of
 from itertools import islice
 from pathlib import Path
-from shutil import disk_usage
-from tempfile import TemporaryFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from packshot.errors import DataRejected, IntegrityError, OutOfResources, UsageError
+from packshot.errors import DataRejected, OutOfResources, UsageError
 from packshot.failpoints import failpoint
 from packshot.images.decode import PictureError
-from packshot.images.store import as_names, remove_strays, write_shards
+from packshot.images.store import remove_strays, write_shards
 from packshot.records import BadPhoto, CategoryCount, StoredFile, write_bytes
+from packshot.sources.arrivals import Arrivals
 from packshot.sources.attributes import as_text
 from packshot.sources.base import Encoded, Photo, Source, Stamp
 from packshot.sources.folder import escape
@@ -58,8 +55,8 @@ def pack_photos(source: Source, root: Path, target: Path, stamps: Stamps, *, mer
     previous = _previous(target)
     before = read_index(target, previous) if previous else INDEX.empty_table()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _Spool(target.parent, before) as spool:
-        offered = pa.Table.from_batches(_list(source.photos(root), spool, stamps), INDEX)
+    with Arrivals(target.parent, before) as arrivals:
+        offered = pa.Table.from_batches(_list(source.photos(root), arrivals, stamps), INDEX)
         stamps.save()
         after = _arrange(_merge(before, offered) if merge else offered, before, previous.generation + 1 if previous else 1)
         taken = after.filter(pc.is_null(after["reason"]))
@@ -69,7 +66,7 @@ def pack_photos(source: Source, root: Path, target: Path, stamps: Stamps, *, mer
         if previous and after.equals(before):
             _remove_strays(target, previous)
             return _compare(before, after, previous, is_new=False)
-        pack = _write(target, after, taken, spool, previous)
+        pack = _write(target, after, taken, arrivals, previous)
     return _compare(before, after, pack, is_new=True)
 
 
@@ -96,15 +93,15 @@ def _is_ours(path: Path) -> bool:
 # --- listing ----------------------------------------------------------------------------------------------------------------
 
 
-def _list(items: Iterable[Photo | BadPhoto], spool: _Spool, stamps: Stamps) -> Iterator[pa.RecordBatch]:
-    """The rows of the index, a batch at a time, without generations; the bytes of new photos go to the spool."""
+def _list(items: Iterable[Photo | BadPhoto], arrivals: Arrivals, stamps: Stamps) -> Iterator[pa.RecordBatch]:
+    """The rows of the index, a batch at a time, without generations; the bytes of new photos go to the arrivals."""
     left = iter(items)
     while batch := list(islice(left, _BATCH)):
         photos = [item for item in batch if isinstance(item, Photo)]
         encoded = [_encoded(photo) for photo in photos]
         marks = [content.stamp() for content in encoded]
-        known = _known(photos, marks, spool, stamps)
-        found = iter([_take(*facts, spool, stamps) for facts in zip(photos, encoded, marks, known, strict=True)])
+        known = _known(photos, marks, arrivals, stamps)
+        found = iter([_take(*facts, arrivals, stamps) for facts in zip(photos, encoded, marks, known, strict=True)])
         rows = [next(found) if isinstance(item, Photo) else _refused(item) for item in batch]
         columns = zip(*rows, strict=True)
         yield pa.record_batch([pa.array(column, one.type) for column, one in zip(columns, INDEX, strict=True)], schema=INDEX)
@@ -116,13 +113,13 @@ def _encoded(photo: Photo) -> Encoded:
     return photo.content
 
 
-def _known(photos: list[Photo], marks: list[Stamp | None], spool: _Spool, stamps: Stamps) -> list[tuple[str, int] | None]:
+def _known(photos: list[Photo], marks: list[Stamp | None], arrivals: Arrivals, stamps: Stamps) -> list[tuple[str, int] | None]:
     """The sha256 and size of each photo that need not be read: its file is untouched, and its bytes are in the old pack."""
     stamped = [at for at, mark in enumerate(marks) if mark is not None]
     names = [photo.sha256 for photo in photos]
     for at, name in zip(stamped, stamps.find([photos[at].name for at in stamped], [mark for mark in marks if mark]), strict=True):
         names[at] = names[at] or name
-    sizes = spool.find_sizes(names)
+    sizes = arrivals.find_sizes(names)
     return [(name, size) if size >= 0 else None for name, size in zip(names, sizes, strict=True)]
 
 
@@ -130,10 +127,10 @@ Row = tuple[object, ...]
 
 
 def _take(
-    photo: Photo, content: Encoded, mark: Stamp | None, known: tuple[str, int] | None, spool: _Spool, stamps: Stamps
+    photo: Photo, content: Encoded, mark: Stamp | None, known: tuple[str, int] | None, arrivals: Arrivals, stamps: Stamps
 ) -> Row:
     try:
-        sha256, size = known or _read(photo, content, mark, spool, stamps)
+        sha256, size = known or _read(photo, content, mark, arrivals, stamps)
         suffix = content.suffix
     except PictureError as fault:
         path, category = escape(photo.name), escape(photo.category)
@@ -144,11 +141,11 @@ def _take(
     return (*facts, 0, sha256, size, suffix, None, None)
 
 
-def _read(photo: Photo, content: Encoded, mark: Stamp | None, spool: _Spool, stamps: Stamps) -> tuple[str, int]:
-    """Read a photo into the spool. Raises PictureError."""
+def _read(photo: Photo, content: Encoded, mark: Stamp | None, arrivals: Arrivals, stamps: Stamps) -> tuple[str, int]:
+    """Read a photo into the arrivals. Raises PictureError."""
     blob = content.read()
     digest = hash_of(blob)
-    spool.add(digest.digest(), blob)
+    arrivals.add(digest.digest(), blob)
     if mark is not None and content.stamp() == mark:
         stamps.learn(photo.name, mark, digest.hexdigest())
     return digest.hexdigest(), len(blob)
@@ -156,78 +153,6 @@ def _read(photo: Photo, content: Encoded, mark: Stamp | None, spool: _Spool, sta
 
 def _refused(bad: BadPhoto) -> Row:
     return (bad.path, bad.category, "", None, None, None, None, "{}", 0, "", 0, "", bad.reason, bad.detail)
-
-
-class _Spool:
-    """The bytes of photos that the old pack does not have, in a nameless file: each is read from its source once."""
-
-    def __init__(self, folder: Path, before: pa.Table) -> None:
-        self._folder = folder
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
-        self._places: dict[bytes, int] = {}
-        self._ends = array("Q", [0])
-        kept = before.filter(pc.is_null(before["reason"])).select(["sha256", "file_bytes"]).sort_by("sha256").combine_chunks()
-        self._names = as_names(kept["sha256"])
-        self._sizes: NDArray[np.int64] = kept["file_bytes"].to_numpy()
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    @property
-    def size(self) -> int:
-        return self._ends[-1]
-
-    def find_sizes(self, names: list[str]) -> list[int]:
-        """The size of each blob that the old pack has; -1 where it has none of this sha256."""
-        asked = np.array(names, dtype="S64")
-        at = np.searchsorted(self._names, asked)
-        at[at == len(self._names)] = 0
-        there = self._names[at] == asked if len(self._names) else np.zeros(len(asked), dtype=bool)
-        return [int(self._sizes[place]) if same else -1 for place, same in zip(at.tolist(), there.tolist(), strict=True)]
-
-    def add(self, digest: bytes, blob: bytes) -> None:
-        """Keep a blob, unless it is there or in the old pack. Raises OutOfResources."""
-        if digest in self._places or self._is_old(digest):
-            return
-        try:
-            self._file.write(blob)
-        except OSError as error:
-            raise self.full(len(blob), error) from error
-        self._places[digest] = len(self._ends) - 1
-        self._ends.append(self.size + len(blob))
-
-    def _is_old(self, digest: bytes) -> bool:
-        name = np.bytes_(digest.hex())
-        at = int(np.searchsorted(self._names, name))
-        return at < len(self._names) and self._names[at] == name
-
-    def read(self, sha256: str) -> bytes:
-        """A blob that was added. Raises IntegrityError."""
-        place = self._places.get(bytes.fromhex(sha256))
-        if place is None:
-            raise IntegrityError("neither the old pack nor the source has a photo", where=sha256, advice="add the photos again")
-        self._file.seek(self._ends[place])
-        return self._file.read(self._ends[place + 1] - self._ends[place])
-
-    def flush(self) -> None:
-        """Have all blobs on the disk, and as much room again for the shards. Raises OutOfResources."""
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise self.full(0, error) from error
-        if disk_usage(self._folder).free < self.size:
-            raise self.full(0, OSError("No space left on device"))
-
-    def full(self, more: int, error: OSError) -> OutOfResources:
-        needed, free = 2 * (self.size + more), disk_usage(self._folder).free
-        return OutOfResources(
-            f"{error.strerror or error}: at least {needed:,} bytes are needed, {free:,} are free",
-            where=str(self._folder),
-            advice="make room, then add the photos again; the catalogue is as it was",
-        )
 
 
 # --- arranging --------------------------------------------------------------------------------------------------------------
@@ -279,12 +204,12 @@ def _reasons(rows: pa.Table) -> list[tuple[str, int]]:
 # --- writing ----------------------------------------------------------------------------------------------------------------
 
 
-def _write(target: Path, after: pa.Table, taken: pa.Table, spool: _Spool, previous: Pack | None) -> Pack:
+def _write(target: Path, after: pa.Table, taken: pa.Table, arrivals: Arrivals, previous: Pack | None) -> Pack:
     """Shards, index, record; then what no record names goes. Raises OutOfResources."""
-    spool.flush()
+    arrivals.flush()
     blobs = taken.group_by("sha256").aggregate([("file_bytes", "min")]).rename_columns(["sha256", "size"])
     try:
-        shards = write_shards(target, blobs, spool.read, previous=previous.shards if previous else ())
+        shards = write_shards(target, blobs, arrivals.read, previous=previous.shards if previous else ())
         index = _write_index(target, after)
     except OutOfResources:
         _remove_strays(target, previous)
