@@ -71,7 +71,7 @@ def describe_ingest(folder: Path) -> str:
 
 def describe_validate(folder: Path) -> str:
     report = ValidationReport.read(folder / "report.json")
-    broken = [one for one in report.expectations if not one.passed]
+    broken = [one for one in report.expectations if one.broken]
     head = f"# {'Passed' if report.passed else 'REJECTED'}: {len(report.expectations)} expectations on {report.photos} photos"
     rows = ((one.name, one.column, one.severity, one.observed, one.expected, ", ".join(one.offenders[:5])) for one in broken)
     table = _table(("expectation", "column", "severity", "observed", "expected", "for example"), rows)
