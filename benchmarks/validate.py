@@ -2,9 +2,9 @@
 
     python benchmarks/validate.py [--photos FOLDER] [--sizes N ...]
 
-The photos are those of FOLDER, a folder a category, or the drawn ones of params.yaml. One thread, CPU seconds. The suite is that of params.yaml, over tables that are the
-photos' own rows drawn again and again; Great Expectations is imported before the clock starts. Suspicion is tried on labels of
-which 5 % are moved to another category, in five draws.
+The photos are those of FOLDER, a folder a category, or the drawn ones of params.yaml. One thread, CPU seconds. The suite is that
+of params.yaml, over tables that are the photos' own rows drawn again and again; Great Expectations is imported before the clock
+starts. Suspicion is tried on labels of which 5 % are moved to another category, in five draws.
 """
 
 from __future__ import annotations
