@@ -29,6 +29,7 @@ from packshot.sources.synthetic import Synthetic
 from packshot.stages import ingest as module
 from packshot.stages.ingest import ingest
 from tests.images.files import animated, encode, jpeg, png, product
+from tests.sources.test_cluster import scheduler, worker
 from tests.stages.catalogues import small_params, write_catalogue
 from tests.stages.runs import run_ingest
 
@@ -226,6 +227,17 @@ def test_the_number_of_processes_decides_nothing(tmp_path: Path) -> None:
         assert digests(layout.stage("ingest")) == from_nothing(layout, tmp_path / "fresh")
     finally:
         os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.servers
+def test_a_cluster_of_two_workers_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = project(tmp_path)
+    (layout.catalog / "hat" / "cut.jpg").write_bytes(jpeg(product(1))[:300])
+    straight = from_nothing(layout, tmp_path / "fresh")
+    with scheduler(tmp_path) as address, worker(address, tmp_path / "one"), worker(address, tmp_path / "two"):
+        monkeypatch.setenv("PACKSHOT_DASK", address)
+        ingest(PARAMS, layout)
+    assert digests(layout.stage("ingest")) == straight
 
 
 def test_another_photo_name_or_category_is_another_catalogue(tmp_path: Path) -> None:
