@@ -15,7 +15,8 @@ from packshot.images.colour import Colour
 Pixels = NDArray[np.uint8]
 
 _UNIT = 1 << 15
-_TILE = 4
+_EVEN_TILE, _UNEVEN_TILE = 4, 12
+"""Results of a tile: the fewer, the fewer products with 0; the more, the fewer calls, and uneven tiles need one each."""
 _STEP = 512 * 1024
 """Values at a time: what a core's cache holds, and so few products that no BLAS starts threads over them."""
 
@@ -151,7 +152,7 @@ def _plan(size: int, count: int) -> _Plan:
     shares = np.cumsum(values / values.sum(axis=1, keepdims=True), axis=1)
     fixed = np.diff(np.rint(shares * _UNIT), axis=1, prepend=0.0) / _UNIT
     period = count // math.gcd(size, count)
-    tile = period * -(-_TILE // period) if period <= 2 * _TILE else _TILE
+    tile = period * -(-_EVEN_TILE // period) if period <= 2 * _EVEN_TILE else _UNEVEN_TILE
     starts = low[::tile]
     wide = int((high[np.minimum(np.arange(len(starts)) * tile + tile - 1, count - 1)] - starts).max())
     weights = np.zeros((len(starts) * tile, wide), dtype=np.float32)

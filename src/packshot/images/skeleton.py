@@ -19,6 +19,9 @@ MAX_PARTS = 20_000
 MAX_SCANS = 40
 """Passes over the pixels of a JPEG. Progressive encoders make about ten; each costs a decoder time that no byte pays for."""
 
+_NO_END = "the end of the picture is missing"
+_TOO_MANY_PARTS = f"the file is in more than {MAX_PARTS:,} parts"
+
 OTHER_FORMATS = (
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
@@ -70,11 +73,6 @@ def _check_size(width: int, height: int) -> None:
         raise PictureError("TOO_LARGE", f"{width} x {height} pixels; {MAX_SIDE} a side and {MAX_PIXELS:,} in all are allowed")
 
 
-def _check_parts(parts: int) -> None:
-    if parts > MAX_PARTS:
-        raise PictureError("BUDGET", f"the file is in more than {MAX_PARTS:,} parts")
-
-
 def _sniff(content: bytes) -> Format:
     if not content:
         raise PictureError("EMPTY", "the file has no bytes")
@@ -104,7 +102,6 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _HUFFMAN = {0xC0, 0xC1, 0xC2}
 _TABLES = {0xC4, 0xDB, 0xDD, 0xFE}
-_NO_END = "the end of the picture is missing"
 
 
 def _walk_jpeg(content: bytes) -> Skeleton:
@@ -116,9 +113,11 @@ def _walk_jpeg(content: bytes) -> Skeleton:
         found = _MARKER.search(content, at)
         if found is None:
             raise PictureError("TRUNCATED", _NO_END)
-        code, start = content[found.start() + 1], found.end()
+        start = found.end()
+        code = content[start - 1]
         parts += 1
-        _check_parts(parts)
+        if parts > MAX_PARTS:
+            raise PictureError("BUDGET", _TOO_MANY_PARTS)
         if code == 0xD9:
             break
         if code in _ALONE:
@@ -189,7 +188,8 @@ def _walk_png(content: bytes) -> Skeleton:
     at, kind, parts = 8, b"", 0
     while kind != b"IEND":
         parts += 1
-        _check_parts(parts)
+        if parts > MAX_PARTS:
+            raise PictureError("BUDGET", _TOO_MANY_PARTS)
         if at + 12 > len(content):
             raise PictureError("TRUNCATED", _NO_END)
         length, kind = struct.unpack_from(">I4s", content, at)
