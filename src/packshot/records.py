@@ -184,13 +184,13 @@ class Shard(Record):
 
 
 class Catalog(Record):
-    """What ingest brought in. The photos stand in photos-*.parquet beside it, manifest.parquet tells of each, copies.parquet of pairs."""
+    """What ingest brought in. Beside it stand the photos (photos-*.parquet), manifest.parquet, a row each, and copies.parquet."""
 
     source: str
     photos: int = Field(ge=0)
     side: int = Field(gt=0)
     recipe: Digest
-    """Of all that decides what a file's bytes become: side, background, the decoder's own version. Under another, nothing is reused."""
+    """Of all that decides what a file's bytes become: side, background, versions. Under another, nothing is reused."""
     attributes: tuple[Attribute, ...] = ()
     counts: tuple[CategoryCount, ...]
     quarantined: tuple[BadPhoto, ...]
@@ -275,7 +275,7 @@ class Condition(Record):
 
 
 class StoredFile(Record):
-    """A file beside the record that names it. Its own name carries a part of its digest, so that no version overwrites another."""
+    """A file beside the record that names it; its name carries a part of its digest, so that no version overwrites another."""
 
     name: str
     size: int = Field(gt=0)
