@@ -258,6 +258,35 @@ def test_a_cut_archive_gives_its_whole_photos_or_is_refused(tmp_path: Path, name
                 assert item.content.read() == files[item.name]  # type: ignore[union-attr]
 
 
+def hostile_header(kind: str) -> bytes:
+    """A tar whose headers say what no tool writes."""
+    entry = tarfile.TarInfo("hat/a.jpg")
+    if kind == "names upon names":
+        entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 4
+        return (entry.tobuf(tarfile.GNU_FORMAT) + b"abc\0".ljust(512, b"\0")) * 5_000
+    entry.pax_headers = {
+        "less than no bytes": {"size": "-512"},
+        "words for numbers": {"GNU.sparse.map": "1,x"},
+        "half a version": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "x"},
+    }[kind]
+    return entry.tobuf(tarfile.PAX_FORMAT) + bytes(512)
+
+
+@pytest.mark.parametrize("kind", ["less than no bytes", "words for numbers", "half a version", "names upon names"])
+def test_headers_that_no_tool_writes_end_the_listing_of_a_tar(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "shop.tar").write_bytes(hostile_header(kind) + bytes(1024))
+    with pytest.raises(DataRejected, match="not a whole archive"):
+        next(iter(Archive(kind="archive", path="shop.tar").photos(tmp_path)))
+
+
+def test_a_name_in_a_zip_that_lies_about_being_utf8_is_no_traceback(tmp_path: Path) -> None:
+    zipped(tmp_path, {"hat/ü.jpg": CONTENT})
+    raw = (tmp_path / "shop.zip").read_bytes()
+    (tmp_path / "shop.zip").write_bytes(raw.replace("ü".encode(), b"\xff\xfe"))
+    with pytest.raises(DataRejected, match="not a whole archive"):
+        listed(tmp_path, "shop.zip")
+
+
 def test_compressed_tars_are_refused_with_advice(tmp_path: Path) -> None:
     for name, mode in (("shop.tar.gz", "w:gz"), ("shop.tar.bz2", "w:bz2"), ("shop.tar.xz", "w:xz"), ("lies.tar", "w:gz")):
         with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
@@ -288,3 +317,12 @@ def test_a_member_is_known_by_its_archive_s_stamp(tmp_path: Path) -> None:
     assert before == [item.content.stamp() for item in listed(tmp_path, "shop.zip")]  # type: ignore[union-attr]
     zipped(tmp_path, {"hat/a.jpg": CONTENT, "hat/b.jpg": jpeg(product(6))})
     assert not set(before) & {item.content.stamp() for item in listed(tmp_path, "shop.zip")}  # type: ignore[union-attr]
+
+
+def test_photos_of_one_name_and_size_in_two_folders_of_an_archive_are_told_apart(tmp_path: Path) -> None:
+    zipped(tmp_path, {"spring/hat/a.jpg": CONTENT, "autumn/hat/a.jpg": CONTENT[::-1]}, zipfile.ZIP_STORED)
+    (spring,), (autumn,) = (listed(tmp_path, "shop.zip", below) for below in ("spring", "autumn"))
+    assert isinstance(spring, Photo)
+    assert isinstance(autumn, Photo)
+    assert spring.name == autumn.name
+    assert spring.content.stamp() != autumn.content.stamp()  # type: ignore[union-attr]

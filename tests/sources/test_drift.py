@@ -70,6 +70,9 @@ def test_what_is_not_known_and_new_words_are_bins_of_their_own() -> None:
     before = pd.Series(["a", "b"] * 100, dtype=object)
     assert index(before, pd.Series([None] * 100 + ["a", "b"] * 50, dtype=object), "label") > 1
     assert index(before, pd.Series(["c", "a"] * 100, dtype=object), "label") > 1
+    nothing = pd.Series([None] * 200, dtype=object)
+    assert index(nothing, before, "label") > 1
+    assert index(nothing, nothing, "label") == 0.0
     numbers = pd.Series(CHANCE.normal(size=200))
     assert index(numbers, numbers.where(np.arange(200) % 2 == 0)) > 1
 

@@ -11,6 +11,7 @@ import pytest
 
 from packshot.records import Attribute, BadPhoto
 from packshot.sources.base import File, Photo, Rights, Source
+from packshot.sources.cells import Cell
 from packshot.sources.listing import learn_stamps, list_photos, offer_again
 from packshot.sources.stamps import Stamps
 from tests.images.files import png, product
@@ -69,6 +70,14 @@ def test_the_table_says_what_the_source_says(shelf: Shelf, index: Stamps, tmp_pa
     assert (rows[0]["licence"], rows[0]["consent"], rows[0]["expiry"], rows[0]["sku"]) == ("ours", True, None, "A")
     assert listing.names.tolist() == [b""] * 6 + [b"a" * 64]
     assert [one.reason for one in listing.refused] == ["FORMAT", "ATTRIBUTE"]
+
+
+def test_bytes_without_a_name_that_cannot_be_read_are_listed_all_the_same(shelf: Shelf, index: Stamps, tmp_path: Path) -> None:
+    gone = Photo(name="row-0000001", category="hat", content=Cell(tmp_path / "gone.parquet", "photo", 0))
+    Shelf.offers = [gone, *Shelf.offers]
+    listing = list_photos(shelf, (), tmp_path, index, hashing=True)
+    assert listing.table["suffix"].to_pylist() == ["", *[".png"] * 6]
+    assert listing.names[0] == b""
 
 
 def test_files_are_hashed_where_it_is_worth_it_and_young_stamps_are_not_trusted(

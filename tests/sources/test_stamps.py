@@ -35,7 +35,9 @@ def test_what_was_learnt_is_found_again_and_nothing_else(tmp_path: Path, known: 
     assert again.find(list(known), list(known.values())) == [sha(name) for name in known]
 
 
-@pytest.mark.parametrize("change", [Stamp(2, 1, 1, 1), Stamp(1, 2, 1, 1), Stamp(1, 1, 2, 1), Stamp(1, 1, 1, 2)])
+@pytest.mark.parametrize(
+    "change", [Stamp(2, 1, 1, 1), Stamp(1, 2, 1, 1), Stamp(1, 1, 2, 1), Stamp(1, 1, 1, 2), Stamp(1, 1, 1, 1, offset=2)]
+)
 def test_any_difference_makes_a_file_unknown(tmp_path: Path, change: Stamp) -> None:
     index = Stamps(tmp_path / "stamps")
     index.learn("a.jpg", Stamp(1, 1, 1, 1), sha("a"))

@@ -58,7 +58,7 @@ class Member(Encoded):
             facts = self.archive.lstat()
         except OSError:
             return None
-        return Stamp(self.size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        return Stamp(self.size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, self.offset)
 
     def read(self) -> bytes:
         try:
@@ -152,7 +152,8 @@ def _members(path: Path) -> Iterator[tuple[str, Member | tuple[str, str]]]:
         )
     try:
         yield from _zip(path) if zipfile.is_zipfile(path) else _tar(path)
-    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, struct.error) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, struct.error, ValueError, RecursionError) as error:
+        # the last two are what the readers make of names, numbers and headers upon headers that nobody's tool writes
         raise DataRejected(f"not a whole archive: {error}", where=str(path), advice="make or download it again") from error
 
 
@@ -210,6 +211,8 @@ def _tar(path: Path) -> Iterator[tuple[str, Member | tuple[str, str]]]:
     with tarfile.open(path, "r:", errors="surrogateescape") as archive:
         while (one := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep each header in memory
+            if one.size < 0:
+                raise tarfile.ReadError("a file of less than no bytes")  # the reader would go back by them, for ever
             if any(unicodedata.category(char) == "Cs" for char in one.name):
                 yield one.name, ("NAME", "the name is not UTF-8")
             elif one.isdir():

@@ -32,6 +32,8 @@ class Stamp:
     modified_ns: int
     changed_ns: int
     inode: int
+    offset: int = 0
+    """Where in the file the photo begins: an archive holds many."""
 
 
 class Encoded(ABC):

@@ -61,13 +61,12 @@ def describe_column(name: str, column: pd.Series, kind: Literal["number", "label
 
 
 def count_bins(column: pd.Series, edges: tuple[float, ...], values: tuple[str, ...]) -> NDArray[np.int64]:
-    """Rows by bin, as Distribution.counts has them: the bins of `values` where there are any, else those of `edges`."""
+    """Rows by bin, as Distribution.counts has them: a column of words by `values`, one of numbers by `edges`."""
     unknown = column.isna().to_numpy()
     known = column[~unknown]
-    if values:
-        at = np.searchsorted(values, known.astype(str).to_numpy(dtype=str))
-        place = np.minimum(at, len(values) - 1)
-        at = np.where(np.asarray(values)[place] == known.astype(str).to_numpy(dtype=str), place, len(values))
+    if column.dtype.kind == "O":
+        words, names = known.to_numpy(dtype=str), np.array(values, dtype=str)
+        at = np.where(np.isin(words, names), np.searchsorted(names, words), len(names))
     else:
         at = np.searchsorted(np.asarray(edges), known.to_numpy(dtype=np.float64), side="left")
     last = (len(values) or len(edges)) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from packshot.sources.intake import count_cores
 from packshot.sources.stamps import SETTLED_NS, Stamps
 
 _CHUNK = 4096
-_STAMP = np.dtype([("size", "i8"), ("modified_ns", "i8"), ("changed_ns", "i8"), ("inode", "u8")])
+_STAMP = np.dtype([("size", "i8"), ("modified_ns", "i8"), ("changed_ns", "i8"), ("inode", "u8"), ("offset", "i8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,18 @@ def _tabulate(photos: Sequence[Photo], attributes: Sequence[str], schema: pa.Sch
         [photo.rights.consent for photo in photos],
         [photo.rights.expiry for photo in photos],
         *[[photo.attributes.get(name) for photo in photos] for name in attributes],
-        [photo.content.suffix.lower() if isinstance(photo.content, Encoded) else "" for photo in photos],
+        [_suffix(photo) for photo in photos],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _suffix(photo: Photo) -> str:
+    """The ending in lower case; '' of a drawing, and where bytes that nobody named cannot be read: intake says why."""
+    try:
+        return photo.content.suffix.lower() if isinstance(photo.content, Encoded) else ""
+    except PictureError:
+        return ""
 
 
 def _recall(photos: Sequence[Photo], index: Stamps) -> tuple[Names, NDArray[np.void]]:
@@ -136,7 +144,7 @@ def _recall(photos: Sequence[Photo], index: Stamps) -> tuple[Names, NDArray[np.v
         names[place] = name.encode()
         mark = marks[place]
         if mark is not None and not name:
-            unknown[place] = (mark.size, mark.modified_ns, mark.changed_ns, mark.inode)
+            unknown[place] = astuple(mark)
     return names, unknown
 
 

@@ -54,7 +54,7 @@ class Stamps:
 
 
 def _key(name: str, stamp: Stamp) -> bytes:
-    facts = f"{stamp.size} {stamp.modified_ns} {stamp.changed_ns} {stamp.inode} {name}"
+    facts = f"{stamp.size} {stamp.modified_ns} {stamp.changed_ns} {stamp.inode} {stamp.offset} {name}"
     return hashlib.blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

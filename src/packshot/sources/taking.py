@@ -19,7 +19,7 @@ from packshot.errors import OutOfResources
 from packshot.images.decode import SUFFIXES, Recipe
 from packshot.images.store import Names
 from packshot.records import BadPhoto, Shard
-from packshot.sources.base import Encoded, Photo
+from packshot.sources.base import Photo
 from packshot.sources.earlier import Known
 from packshot.sources.folder import escape
 from packshot.sources.intake import take_all
@@ -94,12 +94,12 @@ def take_fresh(
     accepted[list(refused)] = False
     bad = list(refused.values())
     under_way: deque[tuple[int, str]] = deque()
+    suffixes = listing.table["suffix"]
     progress = _Progress(int(fresh.sum()), len(bad) + len(listing.refused))
 
     def offer() -> Iterator[Photo | BadPhoto]:
         for place, item in items:
-            known_as = item.content.suffix.lower() if isinstance(item, Photo) and isinstance(item.content, Encoded) else ""
-            under_way.append((place, known_as))
+            under_way.append((place, suffixes[place].as_py()))
             yield item
 
     for outcome in take_all(offer(), recipe):
