@@ -82,6 +82,18 @@ def test_help_loads_no_heavy_vendor(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_takes_photos_in_needs_no_torch() -> None:
+    """Torch is half a gigabyte of memory and seconds of a command that decodes, judges or packs photos."""
+    code = (
+        "import sys\n"
+        "import packshot.cli, packshot.params, packshot.catalog.status, packshot.release.status\n"
+        "import packshot.stages.ingest, packshot.stages.validate, packshot.stages.prepare, packshot.adapters.delivery\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_layers_hold() -> None:
     done = subprocess.run([str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -19,7 +19,7 @@ from packshot.images.split import PrepareParams
 from packshot.records import Record
 from packshot.sources import IngestParams
 from packshot.sources.rules import ValidateParams
-from packshot.training.loop import TrainParams
+from packshot.training.params import TrainParams
 
 
 class Params(Record):
@@ -102,7 +102,8 @@ def _tell(place: tuple[int | str, ...], kind: str, message: str, context: Mappin
     if kind == "union_tag_not_found":
         tag = str(context["discriminator"]).strip("'")
         return f"{_dotted((*place, tag))}: is missing"
-    return f"{_dotted(place)}: {message.removeprefix('Value error, ')}"
+    words = message.removeprefix("Value error, ")
+    return f"{_dotted(place)}: {words}" if place else words  # what concerns several sections names them itself
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:

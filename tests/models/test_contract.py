@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 import torch
 
-from packshot.models import AnyModel, ImageModel
-from packshot.models.base import Batch
+from packshot.models import AnyModel
+from packshot.models.base import Batch, ImageModel
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, build, toy_batch, toy_conditions
 
 MEMBERS = get_args(get_args(AnyModel)[0])

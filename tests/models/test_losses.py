@@ -13,7 +13,7 @@ from packshot.models.adversarial import gradient_penalty, relativistic_loss, tra
 from packshot.models.blocks import ComparingCritic, Critic, peer_deviation
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
-from packshot.models.vae import calibrated_error, kl_divergence, posterior_sample
+from packshot.models.vae.model import calibrated_error, kl_divergence, posterior_sample
 from packshot.records import ImageSpec
 
 

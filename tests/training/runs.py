@@ -13,7 +13,8 @@ from packshot.records import Condition
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe
 from packshot.training.log import Pixels
-from packshot.training.loop import Run, TrainParams, build, train
+from packshot.training.loop import build, train
+from packshot.training.params import Run, TrainParams
 from packshot.training.state import TrainState
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_split
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from packshot.errors import TrainingFailed, UsageError
 from packshot.models.base import Batch, Terms
-from packshot.models.gan import GAN
-from packshot.training.loop import Run, TrainParams, build, choose_device, train
+from packshot.models.gan.model import GAN
+from packshot.training.loop import build, choose_device, train
+from packshot.training.params import Run, TrainParams
 from packshot.training.progress import curves_csv
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_pixels
 from tests.training.runs import CPU, SEED, Heard, desk, params, photos, run_through

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from packshot.records import Condition, ImageSpec, Record
+from packshot.models.config import ModelConfig
+from packshot.records import Condition, ImageSpec
 
 Terms = Mapping[str, Tensor]
 """Scalar terms of a loss by name; their sum is lowered."""
@@ -126,14 +127,6 @@ class ImageModel(nn.Module, ABC):
     @abstractmethod
     def reconstruct(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Draw each of `images` again, as nearly as the model can. A GAN searches its latents."""
-
-
-class ModelConfig(Record, ABC):
-    """The part of params.yaml that describes one family; a member of the union, dispatched by `family:`."""
-
-    @abstractmethod
-    def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> ImageModel:
-        """The untrained generator. Its initial weights come from torch's global generator."""
 
 
 def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:

@@ -20,8 +20,9 @@ from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainRep
 from packshot.stages import clear
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
-from packshot.training.loop import Run, build, choose_device
+from packshot.training.loop import build, choose_device
 from packshot.training.loop import train as fit
+from packshot.training.params import Run
 from packshot.training.pictures import sample_sheet
 from packshot.training.progress import Both, Progress, curves_csv
 

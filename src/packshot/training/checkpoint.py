@@ -25,7 +25,7 @@ from packshot.failpoints import failpoint
 from packshot.models.base import Batch
 from packshot.models.weights import KEY, WeightsCard, save_weights
 from packshot.records import Checkpoint, Digest, Record, file_digest, write_bytes
-from packshot.training.loop import Run, TrainParams
+from packshot.training.params import Run, TrainParams
 from packshot.training.progress import curves_csv
 from packshot.training.state import Facts, Kept, TrainState
 

@@ -4,59 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
-from pydantic import AfterValidator, Field
 from torch import nn
 
 from packshot.errors import TrainingFailed, UsageError
 from packshot.failpoints import failpoint
-from packshot.models import AnyModel
 from packshot.models.base import Batch, ImageModel, Phase
-from packshot.records import Condition, ImageSpec, Name, Record
+from packshot.records import Condition, ImageSpec
 from packshot.training.batches import Photos, mix
 from packshot.training.log import Log
+from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
 from packshot.training.state import TrainState, learning_rate
-
-
-class Run(Record):
-    """One model to train."""
-
-    name: Name
-    model: AnyModel
-    length: float = Field(1.0, gt=0, le=1000)
-    """Times train.steps."""
-
-
-def _apart(runs: tuple[Run, ...]) -> tuple[Run, ...]:
-    names = [run.name for run in runs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two runs have one name: {', '.join(twice)}")
-    return runs
-
-
-class TrainParams(Record):
-    """`train:` in params.yaml."""
-
-    steps: int = Field(ge=1, le=100_000_000)
-    """Of a run of length 1: the one number that shortens or lengthens every run."""
-    batch_size: int = Field(64, ge=2, le=65_536)
-    flips: bool = True
-    """Whether a photo is shown mirrored half of the time."""
-    threads: int = Field(2, ge=1, le=1024)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    checkpoints: int = Field(1, ge=1, le=1000)
-    """How many of each run are kept, evenly spread over the part in which its samples mean something; the last step's always."""
-    report_every: int = Field(50, ge=1)
-    picture_every: int = Field(500, ge=1)
-    save_every: int = Field(500, ge=1)
-    """Steps that a killed run loses at most."""
-    runs: Annotated[tuple[Run, ...], Field(min_length=1), AfterValidator(_apart)]
-
-    def steps_of(self, run: Run) -> int:
-        return max(1, round(self.steps * run.length))
 
 
 class Keeper(Protocol):

@@ -8,55 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, silu
 
 from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
-from packshot.models.base import Batch, ImageModel, ModelConfig, Optimizer, Phase, Terms, seeded_normal
+from packshot.models.base import Batch, ImageModel, Optimizer, Phase, Terms, seeded_normal
 from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
-from packshot.records import Condition, ImageSpec, Record
+from packshot.models.gan.config import Config
+from packshot.records import Condition, ImageSpec
 
 CHUNK = 64
 """Pictures whose latents are searched at once."""
-
-
-class Search(Record):
-    """How a photo's latent is searched: the protocol is part of the model, since more search always finds more."""
-
-    steps: int = Field(100, ge=1, le=10_000)
-    restarts: int = Field(1, ge=1, le=16)
-    candidates: int = Field(640, ge=1, le=100_000)
-    """Random latents whose 8 x 8 thumbnails are compared for the first guess of each restart."""
-    learning_rate: float = Field(0.05, gt=0)
-    warmup_steps: int = Field(20, ge=0)
-    seed: int = Field(0, ge=0)
-
-
-class Config(ModelConfig):
-    """`model:` of a run with `family: gan`."""
-
-    family: Literal["gan"] = "gan"
-    latent: int = Field(128, ge=2, le=1024)
-    width: int = Field(36, ge=4, le=512)
-    """Channels of both networks' finest grid; four times as many at 4 x 4."""
-    learning_rate: float = Field(1e-3, gt=0)
-    final_share: float = Field(0.05, ge=0, le=1)
-    """What the cosine leaves of the learning rate."""
-    penalty: float = Field(1.0, ge=0)
-    """Gamma of R1 and R2, on pixels in [-1, 1]."""
-    penalty_every: int = Field(8, ge=1)
-    translation: float = Field(0.5, ge=0, le=1)
-    """How often a picture is shifted before the critic sees it."""
-    half_life: float = Field(10_000, gt=0)
-    """Of the generator's moving average, in images."""
-    search: Search = Search()
-
-    def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> GAN:
-        return GAN(self, image, categories, conditions)
 
 
 class Generator(nn.Module):
