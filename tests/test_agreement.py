@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from importlib import import_module
@@ -45,6 +46,45 @@ def test_what_dvc_watches_is_there(name: str) -> None:
     for dependency in PIPELINE[name]["deps"]:
         if not dependency.startswith(("data/", "${")):
             assert (ROOT / dependency).exists(), dependency
+
+
+UNWATCHED = {
+    "train": {"images/sheet.py"},
+    "evaluate": {"images/sheet.py", "pages.py", "training/log.py"},
+    "gate": {"evaluation/", "images/"},
+}
+"""What a stage imports for what people look at, or for names alone: to compute it all again for that would be a waste."""
+
+COMPUTING = ("images/", "models/", "training/", "evaluation/", "sources/", "pages.py")
+
+
+def modules_of(stage: str) -> set[str]:
+    """The computing modules that are imported with a stage's, by their places below src/packshot."""
+    package = ROOT / "src" / "packshot"
+    found: set[str] = set()
+    waiting = [f"stages/{stage}.py"]
+    while waiting:
+        place = waiting.pop()
+        if place in found or not (package / place).is_file() or not place.startswith((f"stages/{stage}.py", *COMPUTING)):
+            continue
+        found.add(place)
+        tree = ast.parse((package / place).read_text())
+        typing = {id(one) for node in ast.walk(tree) if _is_for_types(node) for one in ast.walk(node)}
+        for node in (one for one in ast.walk(tree) if id(one) not in typing):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("packshot."):
+                base = node.module.removeprefix("packshot.").replace(".", "/")
+                waiting += [f"{base}.py", f"{base}/__init__.py", *(f"{base}/{alias.name}.py" for alias in node.names)]
+    return found
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_dvc_watches_all_that_a_stage_computes_with(name: str) -> None:
+    watched = tuple(one.removeprefix("src/packshot/") for one in PIPELINE[name]["deps"] if one.startswith("src/packshot/"))
+    assert {one for one in modules_of(name) if not one.startswith((*watched, *UNWATCHED.get(name, ())))} == set()
 
 
 def test_the_params_of_the_repository_are_right() -> None:

@@ -24,6 +24,10 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hexadecimal."""
 
 
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A file beside the record that names it, which may come from elsewhere: never a path that leads out of the folder."""
+
+
 class Record(BaseModel):
     """Something that is ever written to disk: never changed, never wider than declared."""
 
@@ -173,7 +177,7 @@ class Attribute(Record):
 class Shard(Record):
     """One file of a sharded table: the rows whose sha256 begins with the bits of `prefix`."""
 
-    name: str
+    name: FileName
     """The file's name: it carries a part of the digest, so that no shard is ever overwritten by another."""
     prefix: str = Field(pattern=r"^[01]*$")
     rows: int = Field(gt=0)
@@ -277,7 +281,7 @@ class Condition(Record):
 class StoredFile(Record):
     """A file beside the record that names it; its name carries a part of its digest, so that no version overwrites another."""
 
-    name: str
+    name: FileName
     size: int = Field(gt=0)
     """Bytes."""
     sha256: Digest

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from packshot.errors import IntegrityError, MissingArtifact
 from packshot.images import store
@@ -26,7 +27,7 @@ from packshot.images.store import (
     verify_shards,
     write_shards,
 )
-from packshot.records import Shard
+from packshot.records import Shard, StoredFile
 
 Blobs = Mapping[str, bytes]
 
@@ -198,3 +199,11 @@ def test_names_go_from_columns_to_arrays_and_back(digests: list[bytes], skipped:
     assert array.tolist() == [name.encode() for name in names[skipped:]]
     assert as_column(array).to_pylist() == names[skipped:]
     assert sort_keys(array).tolist() == [int(name[:16], 16) for name in names[skipped:]]
+
+
+@pytest.mark.parametrize("name", ["../photos-all.parquet", "/etc/passwd", "a/b.parquet", "a\\b.parquet", "..", ""])
+def test_a_record_names_no_file_beyond_its_folder(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Shard(name=name, prefix="", rows=1, size=1, sha256="0" * 64)
+    with pytest.raises(ValidationError):
+        StoredFile(name=name, size=1, sha256="0" * 64)

@@ -242,9 +242,11 @@ def test_workers_need_no_torch() -> None:
 def test_no_worker_outlives_a_parent_that_was_ended(tmp_path: Path, sign: signal.Signals) -> None:
     program = tmp_path / "run.py"
     program.write_text(
-        "from functools import partial\nfrom packshot.images.decode import Recipe\nfrom packshot.sources.base import Photo\n"
+        "import signal\nfrom functools import partial\nfrom packshot.images.decode import Recipe\n"
+        "from packshot.sources.base import Photo\n"
         "from packshot.sources.intake import take_all\nfrom tests.sources.drawings import draw_late\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs begin with it ignored
         "    photos = (Photo(name=str(i), category='c', content=partial(draw_late, i)) for i in range(5000))\n"
         "    for taken in take_all(photos, Recipe(2048, '#ffffff')):\n        print(taken.photo.name, flush=True)\n"
     )
@@ -257,7 +259,7 @@ def test_no_worker_outlives_a_parent_that_was_ended(tmp_path: Path, sign: signal
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 2
     process.send_signal(sign)
-    process.communicate()
+    process.communicate(timeout=60)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
 
