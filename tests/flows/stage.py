@@ -54,8 +54,12 @@ passed = (mood / "gate").read_text() == "pass"
 finding = Finding(metric="psnr", bound="psnr >= 20", limit=20.0, value=21.5, state="pass" if passed else "reject", margin=1.5)
 reason = "vae@30 holds every bound" if passed else "no checkpoint passes: psnr"
 records = {
-    "ingest": {"catalog": Catalog(source="folder", photos=4, side=64, counts=counts, quarantined=(), shards=(), digest=digest)},
-    "validate": {"report": ValidationReport(passed=True, photos=4, expectations=(), quarantined=(), catalog=digest)},
+    "ingest": {
+        "catalog": Catalog(
+            source="folder", photos=4, side=64, recipe=digest, counts=counts, quarantined=(), shards=(), digest=digest
+        )
+    },
+    "validate": {"report": ValidationReport(passed=True, photos=4, expectations=(), quarantined=(), suite=digest, catalog=digest)},
     "prepare": {
         "dataset": Dataset(
             image=ImageSpec(size=16),

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def layout(shop: Shop, database: Path) -> Layout:
-    """A project whose last three stages bring out what `train` below leaves in prepared/."""
+    """A project whose stages but the first bring out what `train` below leaves in prepared/."""
     made = Layout(shop.root)
     made.mlflow_database.parent.mkdir(parents=True)
     shutil.copy(database, made.mlflow_database)
@@ -43,8 +43,10 @@ def layout(shop: Shop, database: Path) -> Layout:
 
 def train(layout: Layout, seed: int, psnr: float = 20.0, *, passed: bool = True) -> None:
     """The next training shall bring out these weights, with this verdict."""
-    Trained(layout).train(seed, psnr=psnr, passed=passed)
-    for stage in ("train", "evaluate", "gate"):
+    trained = Trained(layout)
+    trained.validate()
+    trained.train(seed, psnr=psnr, passed=passed)
+    for stage in ("validate", "prepare", "train", "evaluate", "gate"):
         shutil.rmtree(layout.root / "prepared" / stage, ignore_errors=True)
         shutil.move(layout.stage(stage), layout.root / "prepared" / stage)
 

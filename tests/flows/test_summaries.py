@@ -33,7 +33,9 @@ def test_every_stage_is_described() -> None:
 def test_a_hostile_name_stays_in_its_cell(tmp_path: Path) -> None:
     bad = BadPhoto(path="a|b\n# x<script>`", category="c", reason="truncated", detail="")
     counts = (CategoryCount(category="dress", photos=3),)
-    catalog = Catalog(source="folder", photos=3, side=64, counts=counts, quarantined=(bad,), shards=(), digest=DIGEST)
+    catalog = Catalog(
+        source="folder", photos=3, side=64, recipe=DIGEST, counts=counts, quarantined=(bad,), shards=(), digest=DIGEST
+    )
     layout = Layout(tmp_path)
     catalog.write(layout.stage("ingest") / "catalog.json")
     text = describe("ingest", layout)
@@ -42,7 +44,7 @@ def test_a_hostile_name_stays_in_its_cell(tmp_path: Path) -> None:
 
 def test_a_long_list_is_cut_and_says_so(tmp_path: Path) -> None:
     bad = tuple(BadPhoto(path=f"{index}.jpg", category="c", reason="empty", detail="") for index in range(ROWS + 7))
-    catalog = Catalog(source="folder", photos=0, side=64, counts=(), quarantined=bad, shards=(), digest=DIGEST)
+    catalog = Catalog(source="folder", photos=0, side=64, recipe=DIGEST, counts=(), quarantined=bad, shards=(), digest=DIGEST)
     catalog.write(Layout(tmp_path).stage("ingest") / "catalog.json")
     text = describe("ingest", Layout(tmp_path))
     assert text.count(".jpg") == ROWS
