@@ -252,6 +252,8 @@ class ValidationReport(Record):
     """The last day on which every photo may be used."""
     champion: str = ""
     """The digest of the catalogue that drift was judged against; empty where there was none, or it is the same."""
+    suite: Digest
+    """Of all that was expected: the section 'validate' of params.yaml."""
     catalog: Digest
 
 

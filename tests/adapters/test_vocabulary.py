@@ -18,7 +18,7 @@ from packshot.images.measure import measure
 from packshot.params import load_params
 from packshot.records import Expectation
 from packshot.sources.drift import describe_catalog
-from packshot.sources.expected import Judged, Rule
+from packshot.sources.expected import Judged, Newcomers, Rule
 from packshot.sources.rules import catalog_rules, category_rules, photo_rules, table_columns
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -272,3 +272,20 @@ def test_a_column_without_a_single_value_is_neither_even_nor_the_same(tmp_path: 
     assert one_rule(tmp_path, Rule("even", "even", "category", low=0.1), category=empty).broken
     before = describe_catalog("e" * 64, pd.DataFrame({"colour": ["red"] * 40}), {"colour": "label"}).columns[0]
     assert one_rule(tmp_path, Rule("drift", "stable", "colour", high=0.2, reference=before), colour=empty).broken
+
+
+@pytest.mark.parametrize(("known", "newcomers"), [(["Smith", "Jones"], 1), (["Smith"], 2), ([None, None], 4)])
+def test_photos_of_a_source_that_the_champion_did_not_have_are_named(
+    tmp_path: Path, known: list[str | None], newcomers: int
+) -> None:
+    before = describe_catalog("e" * 64, pd.DataFrame({"source": pd.Series(known, dtype=object)}), {"source": "label"})
+    rule = Newcomers(new="source", at_most=0.25, severity="critical").rule(Judged(TODAY, before))
+    found = one_rule(tmp_path, rule, source=["Smith", "Smith", "Jones", "Unheard-of"])
+    assert found.unexpected == newcomers
+    assert found.offenders == ("p0", "p1", "p2", "p3")[4 - newcomers :]
+    assert found.broken == (newcomers > 1)
+
+
+def test_without_a_champion_no_source_is_new(tmp_path: Path) -> None:
+    found = one_rule(tmp_path, Newcomers(new="source", at_most=0.0).rule(Judged(TODAY)), source=["Smith"] * 4)
+    assert (found.applicable, found.broken) == (False, False)

@@ -41,6 +41,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         expectations=(broken,),
         quarantined=(),
         suspicions=(Suspicion(path="hat/1.jpg", category="hat", likely="shoe", confidence=0.9),),
+        suite="5" * 64,
         catalog=catalog_digest,
     ).write(shop.layout.stage("validate") / "report.json")
     return shop

@@ -59,7 +59,9 @@ records = {
             source="folder", photos=4, side=64, recipe=digest, counts=counts, quarantined=(), shards=(), digest=digest
         )
     },
-    "validate": {"report": ValidationReport(passed=True, photos=4, expectations=(), quarantined=(), suite=digest, catalog=digest)},
+    "validate": {
+        "report": ValidationReport(passed=True, photos=4, expectations=(), quarantined=(), suite=digest, catalog=digest)
+    },
     "prepare": {
         "dataset": Dataset(
             image=ImageSpec(size=16),

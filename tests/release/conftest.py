@@ -59,7 +59,13 @@ class Shop:
     def validate(self, valid_until: date | None = None) -> None:
         """Leave behind what validate and prepare do."""
         report = ValidationReport(
-            passed=True, photos=PHOTOS, expectations=(), quarantined=(), valid_until=valid_until, catalog=CATALOG
+            passed=True,
+            photos=PHOTOS,
+            expectations=(),
+            quarantined=(),
+            valid_until=valid_until,
+            suite=DATASET,
+            catalog=CATALOG,
         )
         report.write(self.layout.stage("validate") / "report.json")
         Profile(catalog=CATALOG, photos=PHOTOS, columns=()).write(self.layout.stage("validate") / "profile.json")

@@ -83,6 +83,7 @@ class Made:
             quarantined=self.catalog.quarantined,
             suspicions=suspicions,
             suspected=len(suspicions),
+            suite="5" * 64,
             catalog=self.catalog.digest,
         )
         return draw_page(report, self.catalog, self.rows, self.copies, self.folder, bounds=bounds, champion=champion)

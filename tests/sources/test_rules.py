@@ -70,6 +70,7 @@ def fault(tmp_path: Path, expectation: str, attributes: str = "{colour: label, n
         "{column: category, matches: '[a-z]+'}",
         "{column: category, evenness: 0.5}",
         "{drift: colour, at_most: 0.2}",
+        "{new: category, at_most: 0.1}",
         "{table: categories, column: share, at_least: 0.01}",
         "{table: catalogue, column: suspected_share, at_most: 0.05}",
     ],
@@ -93,6 +94,8 @@ def test_what_a_shop_may_declare(tmp_path: Path, expectation: str) -> None:
         ("{column: colour, at_least: 2}", "'colour' is a label; this is said of a number"),
         ("{column: note, evenness: 0.2}", "'note' is a text; this is said of a label"),
         ("{drift: note, at_most: 0.2}", "'note' is a text; this is said of a label or number"),
+        ("{new: fill, at_most: 0.2}", "'fill' is a number; this is said of a label"),
+        ("{new: source, at_most: 0.02}", "'source' may be empty, and an empty value is passed over; say how often by"),
         ("{column: fill, unexpired: true}", "'fill' is a number; this is said of a date"),
         (
             "{column: colour, one_of: [red]}",

@@ -92,6 +92,14 @@ def test_the_page_opens_without_a_network(sound: Layout) -> None:
     assert "accepted" in page
 
 
+def test_the_report_says_by_which_suite_it_was_made(sound: Layout, tmp_path: Path) -> None:
+    whole = ValidationReport.read(sound.stage("validate") / "report.json").suite
+    suite = small_params().validate_.expectations
+    fewer = small_params(validate_={"expectations": suite[:-1]})
+    assert whole == small_params().validate_.content_digest()
+    assert validate(fewer, again(sound, tmp_path)).suite not in {"", whole}
+
+
 def test_the_report_is_the_same_for_the_same_catalogue(sound: Layout) -> None:
     names = ("report.json", "report.html", "profile.json")
     before = [(sound.stage("validate") / name).read_bytes() for name in names]

@@ -79,6 +79,13 @@ class Judged:
     """Why `champion` is None."""
 
 
+def _before(judged: Judged, column: str) -> tuple[Distribution | None, str]:
+    """What the champion's catalogue was like in a column, or why that is not known."""
+    reference = judged.champion.distribution(column) if judged.champion else None
+    absent = "" if reference else judged.absent if not judged.champion else "the champion's profile does not tell of it"
+    return reference, absent
+
+
 class Declared(Record, ABC):
     """What every expectation of params.yaml may say."""
 
@@ -228,14 +235,37 @@ class Drift(Declared):
         return self.drift
 
     def rule(self, judged: Judged) -> Rule:
-        reference = judged.champion.distribution(self.drift) if judged.champion else None
-        absent = "" if reference else judged.absent if not judged.champion else "the champion's profile does not tell of it"
+        reference, absent = _before(judged, self.drift)
         named = self.name or f"drift of {self.drift}"
         return Rule(named, "stable", self.drift, self.severity, high=self.at_most, reference=reference, absent=absent)
 
 
+class Newcomers(Declared):
+    """`{new: source, at_most: 0.02}`: the share of photos with a word that the champion's catalogue lacks, of those with any.
+
+    Many photos from a source that nobody has vetted are what poisons a catalogue. Words beyond the 50 commonest count as new.
+    """
+
+    kinds = frozenset({"label"})
+    skips_unknown = True
+    table: Literal["photos"] = "photos"
+    new: str
+    at_most: float = Field(ge=0.0, lt=1.0)
+
+    @property
+    def about(self) -> str:
+        return self.new
+
+    def rule(self, judged: Judged) -> Rule:
+        reference, absent = _before(judged, self.new)
+        named = self.name or f"new in {self.new} at most {self.at_most:.4g}"
+        allowed = reference.values if reference else ()
+        return Rule(named, "one_of", self.new, self.severity, share=1 - self.at_most, allowed=allowed, absent=absent)
+
+
 _MEMBERS: Mapping[str, type[Declared]] = {
     "drift": Drift,
+    "new": Newcomers,
     "one_of": OneOf,
     "matches": Matches,
     "known": Known,
@@ -243,7 +273,7 @@ _MEMBERS: Mapping[str, type[Declared]] = {
     "unexpired": Unexpired,
     "evenness": Evenness,
 }
-_SAYINGS = tuple(name for name in _MEMBERS if name != "drift")
+_SAYINGS = tuple(name for name, kind in _MEMBERS.items() if issubclass(kind, _OfColumn))
 
 
 def _saying(value: Any) -> str:
@@ -256,6 +286,7 @@ def _saying(value: Any) -> str:
 AnyExpectation = Annotated[
     Annotated[Bounds, Tag("bounds")]
     | Annotated[Drift, Tag("drift")]
+    | Annotated[Newcomers, Tag("new")]
     | Annotated[OneOf, Tag("one_of")]
     | Annotated[Matches, Tag("matches")]
     | Annotated[Known, Tag("known")]

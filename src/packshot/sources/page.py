@@ -62,8 +62,9 @@ def draw_page(
         *draw_attributes(catalog.attributes, rows),
         *draw_rights(rows),
         *draw_categories(catalog, rows, thumbnails),
-        f'<p class="soft small">Catalogue <code>{report.catalog}</code>. The page shows at most {MOST_PICTURES} pictures; '
-        "report.json and manifest.parquet name every photo. Great Expectations' own pages are in <code>docs/</code>.</p>",
+        f'<p class="soft small">Catalogue <code>{report.catalog}</code>, suite <code>{report.suite}</code>. '
+        f"The page shows at most {MOST_PICTURES} pictures; report.json and manifest.parquet name every photo. "
+        "Great Expectations' own pages are in <code>docs/</code>.</p>",
     ]
     return page(f"Catalogue {'accepted' if report.passed else 'rejected'}", parts)
 

@@ -76,6 +76,7 @@ def validate(params: Params, layout: Layout) -> ValidationReport:
         judged_on=judged.day if expiry else None,
         valid_until=min(expiry, default=None),
         champion=judged.champion.catalog if judged.champion else "",
+        suite=params.validate_.content_digest(),
         catalog=catalog.digest,
     )
     profile.write(folder / "profile.json")
