@@ -37,6 +37,7 @@ def put(root: Path, **photos: str) -> None:
 
 
 FOLDER = Folder(kind="folder", path="shop")
+PACKED = Packed(kind="catalog", path="data/catalog")
 
 
 def add(root: Path, source: Folder | Table | Archive | Synthetic = FOLDER, *, merge: bool = False) -> Packing:
@@ -134,7 +135,7 @@ def test_a_catalogue_of_which_nothing_is_left_is_refused_and_the_old_one_stays(t
     before = state(tmp_path)
     (tmp_path / "shop/hat/a.jpg").unlink()
     (tmp_path / "shop/hat/link.jpg").symlink_to("a.jpg")
-    with pytest.raises(DataRejected, match=r"no photo can be taken.*1 SYMLINK"):
+    with pytest.raises(DataRejected, match=r"no photo can be taken.*1 SYMLINK; the first: hat/\S+: "):
         add(tmp_path)
     assert state(tmp_path) == before
 
@@ -191,7 +192,7 @@ def test_stamps_forget_files_that_are_gone(tmp_path: Path, monkeypatch: pytest.M
     for index in range(15):
         (tmp_path / f"shop/hat/{index}.jpg").unlink()
     add(tmp_path)
-    assert (tmp_path / "stamps").stat().st_size == large - 15 * 48
+    assert (tmp_path / "stamps").stat().st_size == large - 15 * 48 + 48  # the shard is known now
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -311,11 +312,14 @@ def test_a_pack_that_is_not_intact_is_said_so(tmp_path: Path) -> None:
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-1])
     for act in (add, read):
-        with pytest.raises(IntegrityError, match=r"not intact.*dvc checkout"):
+        with pytest.raises(IntegrityError, match=r"not intact.*git restore .*dvc checkout"):
             act(tmp_path)
     flipped = bytearray(whole)
     flipped[whole.index(b"one")] ^= 1
     shard.write_bytes(flipped)
+    for act in (add, lambda root: PACKED.require_intact(root, Stamps(root / "stamps"))):
+        with pytest.raises(IntegrityError, match=rf"its bytes have changed: .*{shard.name}: 'git restore"):
+            act(tmp_path)
     with pytest.raises(PictureError, match="UNREADABLE"):
         read(tmp_path)
     shard.write_bytes(whole)
@@ -411,6 +415,11 @@ def test_a_source_that_cannot_be_guessed_is_asked_about(tmp_path: Path) -> None:
     assert isinstance(source, Table)
     with pytest.raises(UsageError, match="no such folder, table or archive"):
         detect_source(tmp_path / "absent", Columns())
+    with pytest.raises(UsageError, match="--sku is of a table"):
+        detect_source(tmp_path, Columns(sku="id"))
+    for place in (tmp_path, tmp_path / "one.csv"):
+        with pytest.raises(UsageError, match="--below is of an archive"):
+            detect_source(place, Columns(), below="shop")
     imported = detect_import(tmp_path, Columns(image="bild", category="art"), below="", path="data/import")
     assert imported == Table(kind="table", path="data/import", table="one.csv", image="bild", category="art")
 

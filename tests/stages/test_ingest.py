@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from packshot.errors import DataRejected, Locked, UsageError
+from packshot.errors import DataRejected, IntegrityError, Locked, UsageError
 from packshot.images import store
 from packshot.images.fingerprint import pixel_digest
 from packshot.images.manifest import read_copies, read_manifest
@@ -25,6 +25,9 @@ from packshot.params import Params
 from packshot.records import Catalog
 from packshot.sources import listing, spool, stamps
 from packshot.sources.base import Encoded
+from packshot.sources.folder import Folder
+from packshot.sources.packed import Packed
+from packshot.sources.packing import pack_photos
 from packshot.sources.synthetic import Synthetic
 from packshot.stages import ingest as module
 from packshot.stages.ingest import ingest
@@ -378,6 +381,23 @@ def test_what_is_recorded_of_a_file_is_what_was_read(tmp_path: Path, monkeypatch
     monkeypatch.setattr(module, "failpoint", lambda _: None)
     ingest(PARAMS, layout)
     assert digests(layout.stage("ingest")) == from_nothing(layout, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_broken_shard_of_a_packed_catalogue_stops_and_is_no_fault_of_its_photos(tmp_path: Path, known: bool) -> None:
+    write_catalogue(tmp_path / "shop", photos=6)
+    layout, params = Layout(tmp_path), small_params(ingest={"source": Packed(kind="catalog", path="data/catalog")})
+    shop = Folder(kind="folder", path="shop")
+    pack = pack_photos(shop, tmp_path, layout.catalog, stamps.Stamps(tmp_path / "stamps")).pack
+    if known:
+        ingest(params, layout)
+    shard = layout.catalog / pack.shards[0].name
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
+    with pytest.raises(IntegrityError, match=rf"its bytes have changed: .*{shard.name}: 'git restore"):
+        ingest(params, layout)
+    shard.write_bytes(whole)
+    assert not ingest(params, layout).quarantined
 
 
 def test_two_ingests_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

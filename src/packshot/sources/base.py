@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from packshot.images.decode import read_file
 from packshot.records import BadPhoto, Record
+
+if TYPE_CHECKING:
+    from packshot.sources.stamps import Stamps
 
 Pixels = NDArray[np.uint8]
 """A picture, uint8 (H, W, 3), RGB."""
@@ -116,6 +120,12 @@ class Source(Record, ABC):
     def attribute_names(self, root: Path) -> frozenset[str]:
         """The names of the attributes that the photos may have; reading photos is not needed to know them."""
         return frozenset()
+
+    def require_intact(self, root: Path, index: Stamps) -> None:
+        """Raise IntegrityError where a file that stores many photos is not as it was written: no fault of single photos.
+
+        Only files that `index` does not know are read; it learns them.
+        """
 
     @abstractmethod
     def photos(self, root: Path) -> Iterator[Photo | BadPhoto]:

@@ -52,15 +52,20 @@ class Columns:
 def detect_source(place: Path, columns: Columns, *, below: str = "", path: str | None = None) -> Folder | Table | Archive:
     """The source that reads a folder tree, a table or an archive; its own `path` is `path`, by default the place itself.
 
-    Raises UsageError where it is none of these, or a table whose columns have unusual names.
+    Raises UsageError where it is none of these, a table whose columns have unusual names, or where what is said of it does not
+    concern it.
     """
     path = path if path is not None else str(place)
-    if place.is_dir():
-        return Folder(kind="folder", path=path)
     if not place.exists():
         raise UsageError("no such folder, table or archive", where=str(place), advice="name what holds the photos")
-    if place.suffix.lower() in SUFFIXES:
+    if below and (place.is_dir() or place.suffix.lower() in SUFFIXES):
+        raise UsageError("--below is of an archive", where=str(place), advice="leave it out, or name the folder itself")
+    if not place.is_dir() and place.suffix.lower() in SUFFIXES:
         return _table(place, columns, path)
+    if said := [one.name for one in fields(Columns) if getattr(columns, one.name)]:
+        raise UsageError(f"--{said[0]} is of a table", where=str(place), advice="leave it out, or name the table")
+    if place.is_dir():
+        return Folder(kind="folder", path=path)
     return Archive(kind="archive", path=path, below=below)
 
 

@@ -92,7 +92,7 @@ def _require_agreement(table: pa.Table, catalog: Catalog) -> None:
 
 
 def _is_intact(folder: Path, shard: Shard, trusted: Stamps) -> bool:
-    stamp = File(folder / shard.name).stamp()
+    stamp = File((folder / shard.name).resolve()).stamp()  # DVC may have made it a link
     if stamp is not None and trusted.find([shard.name], [stamp]) == [shard.sha256]:
         return True
     try:

@@ -19,8 +19,9 @@ from pydantic import Field
 from packshot.errors import DataRejected, IntegrityError, PackshotError, UsageError
 from packshot.images.decode import PictureError
 from packshot.images.store import locate_rows, read_blob
-from packshot.records import BadPhoto, CategoryCount, Record, Shard, StoredFile
-from packshot.sources.base import Encoded, Photo, Rights, Source
+from packshot.records import BadPhoto, CategoryCount, Record, Shard, StoredFile, file_digest
+from packshot.sources.base import Encoded, File, Photo, Rights, Source
+from packshot.sources.stamps import Stamps
 
 INDEX = pa.schema(
     [
@@ -92,6 +93,10 @@ class Packed(Source):
     def attribute_names(self, root: Path) -> frozenset[str]:
         return frozenset(read_pack(root / self.path).attributes)
 
+    def require_intact(self, root: Path, index: Stamps) -> None:
+        folder = root / self.path
+        verify_pack(folder, read_pack(folder), index)
+
     def photos(self, root: Path) -> Iterator[Photo | BadPhoto]:
         folder = root / self.path
         pack = read_pack(folder)
@@ -126,15 +131,18 @@ def read_pack(folder: Path) -> Pack:
         tree = folder.is_dir() and any(folder.iterdir())
         advice = "'packshot catalog add' or 'dvc pull' brings one" + ("; a tree of photos is 'kind: folder'" if tree else "")
         raise UsageError("there is no packed catalogue", where=str(folder), advice=advice)
-    return Pack.read(folder / "pack.json")
+    try:
+        return Pack.read(folder / "pack.json")
+    except IntegrityError as fault:
+        raise _broken(folder / "pack.json", fault.what) from fault
 
 
 def read_index(folder: Path, pack: Pack, columns: list[str] | None = None) -> pa.Table:
     """The index of a pack, or some of its columns, in the order of paths. Raises IntegrityError where it is not intact."""
     path = folder / pack.index.name
     try:
-        if path.stat().st_size != pack.index.size:
-            raise OSError("its size has changed")
+        if path.stat().st_size != pack.index.size or file_digest(path) != pack.index.sha256:
+            raise OSError("its bytes have changed")
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise _broken(path, error) from error
@@ -145,11 +153,28 @@ def read_index(folder: Path, pack: Pack, columns: list[str] | None = None) -> pa
 
 
 def require_shards(folder: Path, pack: Pack) -> None:
-    """Raise IntegrityError, and name it, where a shard is missing or has another size; bytes are checked when they are read."""
+    """Raise IntegrityError, and name it, where a shard is missing or has another size."""
     for shard in pack.shards:
         path = folder / shard.name
         if not path.is_file() or path.stat().st_size != shard.size:
             raise _broken(path, "its size has changed" if path.is_file() else "it is missing")
+
+
+def verify_pack(folder: Path, pack: Pack, stamps: Stamps) -> None:
+    """Raise IntegrityError, and name it, where a shard is missing or its bytes are not those that were packed.
+
+    DVC would take a broken one for a new version. Only shards that `stamps` does not know are hashed; it learns them.
+    """
+    require_shards(folder, pack)
+    for shard in pack.shards:
+        path = (folder / shard.name).resolve()  # DVC may have made it a link
+        stamp = File(path).stamp()
+        if stamp is not None and stamps.find([shard.name], [stamp]) == [shard.sha256]:
+            continue
+        if file_digest(path) != shard.sha256:
+            raise _broken(folder / shard.name, "its bytes have changed")
+        if stamp is not None:
+            stamps.learn(shard.name, stamp, shard.sha256)
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -161,5 +186,5 @@ def _broken(path: Path, why: object) -> IntegrityError:
     return IntegrityError(
         f"the packed catalogue is not intact: {why}",
         where=str(path),
-        advice="'dvc checkout' or 'dvc pull' restores it",
+        advice="'git restore data/catalog.dvc', then 'dvc checkout --force data/catalog.dvc' or 'dvc pull' brings it back",
     )

@@ -23,7 +23,7 @@ from packshot.sources.arrivals import Arrivals
 from packshot.sources.attributes import as_text
 from packshot.sources.base import Encoded, Photo, Source, Stamp
 from packshot.sources.folder import escape
-from packshot.sources.packed import INDEX, Pack, read_index, read_pack, require_shards
+from packshot.sources.packed import INDEX, Pack, read_index, read_pack, verify_pack
 from packshot.sources.stamps import Stamps
 
 _BATCH = 2048
@@ -52,7 +52,7 @@ def pack_photos(source: Source, root: Path, target: Path, stamps: Stamps, *, mer
     Only files that `stamps` does not know are read. Raises DataRejected where no photo is left, IntegrityError where the old pack
     is not intact, OutOfResources on a full disk (the old pack stays), UsageError where `target` holds something else.
     """
-    previous = _previous(target)
+    previous = _previous(target, stamps)
     before = read_index(target, previous) if previous else INDEX.empty_table()
     target.parent.mkdir(parents=True, exist_ok=True)
     with Arrivals(target.parent, before) as arrivals:
@@ -62,7 +62,9 @@ def pack_photos(source: Source, root: Path, target: Path, stamps: Stamps, *, mer
         taken = after.filter(pc.is_null(after["reason"]))
         if not taken.num_rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(after))
-            raise DataRejected("no photo can be taken", where=source.describe(), advice=reasons)
+            first = after.slice(0, 1).to_pylist()[0]
+            advice = f"{reasons}; the first: {first['path']}: {first['detail']}" if reasons else "name what holds photos"
+            raise DataRejected("no photo can be taken", where=source.describe(), advice=advice)
         if previous and after.equals(before):
             _remove_strays(target, previous)
             return _compare(before, after, previous, is_new=False)
@@ -70,11 +72,11 @@ def pack_photos(source: Source, root: Path, target: Path, stamps: Stamps, *, mer
     return _compare(before, after, pack, is_new=True)
 
 
-def _previous(target: Path) -> Pack | None:
+def _previous(target: Path, stamps: Stamps) -> Pack | None:
     """The pack that stands in `target`, intact; None where there is none, nor anything else."""
     if (target / "pack.json").is_file():
         pack = read_pack(target)
-        require_shards(target, pack)
+        verify_pack(target, pack, stamps)
         return pack
     foreign = sorted(path.name for path in target.iterdir() if not _is_ours(path)) if target.is_dir() else []
     if foreign:

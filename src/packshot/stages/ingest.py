@@ -54,8 +54,8 @@ def ingest(params: Params, layout: Layout) -> Catalog:
     """Take in every photo of the source; what cannot be taken is quarantined by name and reason, never lost silently.
 
     Repeats of a photo are quarantined as DUPLICATE; a photo that stands in two categories is quarantined in both as CONFLICT.
-    Raises DataRejected where nothing at all is left, OutOfResources on a full disk, Locked where another ingest is at work; the
-    earlier version then stays as it was.
+    Raises DataRejected where nothing at all is left, IntegrityError where what stores the source's photos is broken,
+    OutOfResources on a full disk, Locked where another ingest is at work; the earlier version then stays as it was.
     """
     section, folder = params.ingest, layout.stage("ingest")
     with only_one(folder):
@@ -88,6 +88,7 @@ def _take_in(section: IngestParams, layout: Layout, earlier: Earlier, spool: Spo
     """List the source and take in what is not known yet."""
     source, recipe, attributes = section.source, Recipe(section.side, section.background), _attributes(section)
     known, refusals = Known([earlier.seen, spool.seen]), {**earlier.refusals, **spool.refused}
+    source.require_intact(layout.root, index)
     listing = list_photos(source, attributes, layout.root, index, hashing=bool(known.table.num_rows or refusals))
     failpoint("ingest.listed")
     fresh, refused = find_fresh(listing, known, refusals)
@@ -95,7 +96,10 @@ def _take_in(section: IngestParams, layout: Layout, earlier: Earlier, spool: Spo
     log.info("ingest: %s photos are offered, %s of them are new", f"{len(listing):,}", f"{count:,}")
     require_room(layout.stage("ingest"), count, recipe, earlier.shards, len(listing))
     items = offer_again(source, attributes, layout.root, listing, fresh) if count else iter(())
-    return listing, take_fresh(items, listing, fresh, refused, recipe, spool)
+    taken = take_fresh(items, listing, fresh, refused, recipe, spool)
+    if any(bad.reason in {"UNREADABLE", "CHANGED"} for bad in taken.refused):
+        source.require_intact(layout.root, index)  # it may have broken meanwhile
+    return listing, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,7 @@ def _counts(categories: pa.ChunkedArray, quarantined: Sequence[BadPhoto]) -> tup
 def _trust(folder: Path, shards: Sequence[Shard], index: Stamps) -> None:
     """Remember the shards by their stamps, so that the next ingest need not hash them."""
     for shard in shards:
-        if (stamp := File(folder / shard.name).stamp()) is not None:
+        if (stamp := File((folder / shard.name).resolve()).stamp()) is not None:
             index.learn(shard.name, stamp, shard.sha256)
     index.save()
 
