@@ -94,7 +94,7 @@ def test_a_photo_whose_value_does_not_fit_is_refused_by_name() -> None:
 
 def test_an_attribute_that_the_source_lacks_is_a_mistake_of_use() -> None:
     source = Synthetic(path="src", count=2)
-    with pytest.raises(UsageError, match=r"has no color.*synthetic.*the attributes that it has: caption, colour, pattern"):
+    with pytest.raises(UsageError, match=r"has no color.*synthetic.*it has caption, colour, pattern: name no others"):
         next(offered_photos(source, {"color": "label"}, Path()))
     found = list(offered_photos(source, {"colour": "label"}, Path()))
     assert all(isinstance(item, Photo) and set(item.attributes) == {"colour"} for item in found)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -73,6 +73,9 @@ def fault(tmp_path: Path, expectation: str, attributes: str = "{colour: label, n
         "{new: category, at_most: 0.1}",
         "{table: categories, column: share, at_least: 0.01}",
         "{table: catalogue, column: suspected_share, at_most: 0.05}",
+        "{column: fabric, coverage: 0.9}",
+        "{column: fabric, one_of: [wool]}",
+        "{drift: fabric, at_most: 0.2}",
     ],
 )
 def test_what_a_shop_may_declare(tmp_path: Path, expectation: str) -> None:
@@ -83,6 +86,11 @@ def test_what_a_shop_may_declare(tmp_path: Path, expectation: str) -> None:
     ("expectation", "told"),
     [
         ("{column: colr, coverage: 0.9}", "no column 'colr' in the table 'photos'; there are width, "),
+        (
+            "{column: fabric, known: true, severity: critical}",
+            "no column 'fabric' in the table 'photos'; there are width, ",
+        ),
+        ("{column: sharpnes, at_least: 60}", "no column 'sharpnes' in the table 'photos'"),
         (
             "{table: categories, column: fill, at_most: 1}",
             "no column 'fill' in the table 'categories'; there are category",
@@ -113,6 +121,14 @@ def test_what_a_shop_may_declare(tmp_path: Path, expectation: str) -> None:
 )
 def test_what_cannot_be_meant_is_told_with_what_is_possible(tmp_path: Path, expectation: str, told: str) -> None:
     assert told in fault(tmp_path, expectation)
+
+
+def test_a_warning_of_an_attribute_that_is_not_declared_does_not_apply(tmp_path: Path) -> None:
+    assert fault(tmp_path, "{column: fabric, coverage: 0.9}") == ""
+    params = load_params(tmp_path / "params.yaml").validate_
+    for attributes, absent in (({}, "ingest.attributes has no fabric"), ({"fabric": "label"}, "")):
+        (rule,) = [one for one in photo_rules(params, replace(TODAY, attributes=attributes)) if one.column == "fabric"]
+        assert rule.absent == absent
 
 
 def test_an_empty_suite_is_refused(tmp_path: Path) -> None:

@@ -207,7 +207,13 @@ def test_attributes_are_held_to_their_words_and_their_coverage(tmp_path: Path) -
 
 def test_an_attribute_that_was_not_ingested_is_refused_by_name(sound: Layout, tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match="the column 'colour' is missing"):
-        validate(expecting(Coverage(column="colour", coverage=0.8)), again(sound, tmp_path))
+        validate(expecting(Coverage(column="colour", coverage=0.8, severity="critical")), again(sound, tmp_path))
+
+
+def test_a_warning_of_an_attribute_that_is_not_declared_is_no_hindrance(sound: Layout, tmp_path: Path) -> None:
+    report = validate(expecting(Coverage(column="colour", coverage=0.8)), again(sound, tmp_path))
+    told = found(report)["colour known for 0.8"]
+    assert (report.passed, told.applicable, told.observed) == (True, False, "ingest.attributes has no colour")
 
 
 def expiring(*days: date | None) -> list[Shot]:

@@ -45,11 +45,10 @@ def check(tables: Sequence[Table], docs: Path) -> tuple[Expectation, ...]:
     the data against is not evaluated, and said to be not applicable.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    quiet = logging.getLogger("great_expectations")
-    quiet.setLevel(logging.WARNING)
     import great_expectations as gx
 
-    quiet.setLevel(logging.WARNING)
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     for table in tables:
         _require_rules(table)
@@ -69,11 +68,12 @@ def _require_rules(table: Table) -> None:
     if len({rule.name for rule in table.rules}) != len(table.rules):
         raise PackshotError(f"the suite '{table.name}' names two rules alike")
     guarded = {rule.column for rule in table.rules if rule.check == "not_null"}
-    for rule in table.rules:
+    rules = [rule for rule in table.rules if not rule.absent]
+    for rule in rules:
         missing = [column for column in (rule.column, rule.group) if column and column not in table.frame.columns]
         if missing:
             raise DataRejected(f"the column '{missing[0]}' is missing", where=f"the table '{table.name}'", advice=_AGAIN)
-    loose = {rule.column for rule in table.rules if rule.column and rule.check not in _OVER_EMPTINESS} - guarded
+    loose = {rule.column for rule in rules if rule.column and rule.check not in _OVER_EMPTINESS} - guarded
     if empty := sorted(column for column in loose if table.frame[column].isna().any()):
         raise DataRejected(f"the column '{empty[0]}' has empty values", where=f"the table '{table.name}'", advice=_AGAIN)
 

@@ -46,11 +46,11 @@ def offered_photos(source: Source, kinds: Mapping[str, AttributeKind], root: Pat
     Raises what `source.photos` raises, and UsageError where `kinds` names an attribute that the source does not have.
     """
     if kinds and (missing := sorted(kinds.keys() - source.attribute_names(root))):
-        have = ", ".join(sorted(source.attribute_names(root))) or "none"
+        have = ", ".join(sorted(source.attribute_names(root)))
         raise UsageError(
             f"the source has no {', no '.join(missing)}",
             where=f"ingest.attributes and {source.describe()}",
-            advice=f"the attributes that it has: {have}",
+            advice=f"it has {have}: name no others" if have else "it has no attributes: say 'attributes: {}'",
         )
     for item in source.photos(root):
         yield type_attributes(item, kinds) if isinstance(item, Photo) else item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -77,6 +77,8 @@ class Judged:
     champion: Profile | None = None
     absent: str = "there is no champion yet"
     """Why `champion` is None."""
+    attributes: Mapping[str, AttributeKind] = field(default_factory=dict)
+    """Those that the catalogue has or should have."""
 
 
 def _before(judged: Judged, column: str) -> tuple[Distribution | None, str]:

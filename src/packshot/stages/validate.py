@@ -61,7 +61,7 @@ def validate(params: Params, layout: Layout) -> ValidationReport:
     frame = photos.frame(kinds)
     suspects = photos.suspects()
     profile = describe_catalog(catalog.digest, frame, _comparable(kinds))
-    judged = _judge(layout, catalog)
+    judged = _judge(params, layout, catalog)
     clear(folder)
     expectations = check(_tables(catalog, frame, len(suspects.rows), params.validate_, judged), folder / "docs")
     failpoint("validate.checked")
@@ -169,15 +169,16 @@ def _comparable(kinds: Mapping[str, AttributeKind]) -> dict[str, Literal["number
     return {name: kind for name, kind in kinds.items() if kind == "number" or kind == "label"}
 
 
-def _judge(layout: Layout, catalog: Catalog) -> Judged:
+def _judge(params: Params, layout: Layout, catalog: Catalog) -> Judged:
     """Today and the champion's data: read here once, so that one run has one answer."""
     day, champion = datetime.now(UTC).date(), champion_profile(layout)
+    kinds = {**params.ingest.attributes, **{one.name: one.kind for one in catalog.attributes}}
     if champion is None:
         absent = "there is no champion yet" if not layout.live.is_file() else "nothing was kept of the champion's data"
-        return Judged(day, absent=absent)
+        return Judged(day, absent=absent, attributes=kinds)
     if champion.catalog == catalog.digest:
-        return Judged(day, absent="the champion learnt from these very photos")
-    return Judged(day, champion)
+        return Judged(day, absent="the champion learnt from these very photos", attributes=kinds)
+    return Judged(day, champion, attributes=kinds)
 
 
 def _tables(catalog: Catalog, photos: pd.DataFrame, suspected: int, params: ValidateParams, judged: Judged) -> list[Table]:
