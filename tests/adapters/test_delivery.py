@@ -132,6 +132,15 @@ def test_a_table_is_packed_with_its_attributes(layout: Layout, tmp_path: Path) -
     assert set(photo.attributes) == {"colour", "price"}
 
 
+def test_one_folder_too_many_is_wondered_at(layout: Layout, tmp_path: Path) -> None:
+    shop = write_tree(tmp_path / "wrapped" / "my shop")
+    (tmp_path / "shop.zip").write_bytes(zipped({f"my shop/{name}": content for name, content in PHOTOS.items()}))
+    text, _ = said(layout, str(tmp_path / "wrapped"))
+    assert f"All are of the category 'my shop'. Where the folders in it are the categories, add them with '{shop}'." in text
+    assert "add them with --below 'my shop'." in said(layout, str(tmp_path / "shop.zip"))[0]
+    assert "All are of" not in said(layout, str(tmp_path / "shop.zip"), below="my shop")[0]
+
+
 def test_where_nothing_can_be_added_it_is_said_why(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dvc init"):
         deliver(Layout(tmp_path), str(write_tree(tmp_path / "shop")), Columns())

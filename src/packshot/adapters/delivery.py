@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,13 +16,16 @@ from urllib.parse import urlsplit
 from packshot.adapters.versioning import imported_from, require_dvc, run_dvc
 from packshot.errors import Locked, UsageError
 from packshot.layout import Layout
+from packshot.pages import plural
 from packshot.records import AttributeKind
 from packshot.sources import AnySource
+from packshot.sources.archive import Archive
 from packshot.sources.detect import Columns, detect_import, detect_source, suggest_kinds
 from packshot.sources.folder import Folder
 from packshot.sources.packed import Packed
 from packshot.sources.packing import Packing, pack_photos
 from packshot.sources.stamps import Stamps
+from packshot.sources.table import Table
 
 IMPORTED = (".zip", ".tar", ".csv", ".tsv", ".parquet")
 """Endings that an import keeps, since they say how it is read."""
@@ -35,19 +39,21 @@ class Delivery:
     kinds: Mapping[str, AttributeKind]
     """Of the attributes that the photos have."""
     packing: Packing | None
+    offered: AnySource
+    """What the photos were read from."""
 
     def lines(self) -> Iterator[str]:
         """The delivery in words."""
         if self.packing is None:
             yield f"{self.source.path} is under DVC; 'dvc update' fetches what is newer."
-            yield f"Commit {self.source.path}.dvc and data/.gitignore, and say in params.yaml:"
+            yield f"Commit {self.source.path}.dvc and data/.gitignore, and say in params.yaml, in place of what stands there:"
         else:
             yield from _count(self.packing)
-            yield "Commit data/catalog.dvc and data/.gitignore, and say in params.yaml:"
+            yield from _doubt(self.packing, self.offered)
+            yield "Commit data/catalog.dvc and data/.gitignore, and say in params.yaml, in place of what stands there:"
         yield "  ingest:"
         yield f"    source: {_flow(self.source.model_dump(exclude_defaults=True))}"
-        if self.kinds:
-            yield f"    attributes: {_flow(self.kinds)}"
+        yield f"    attributes: {_flow(self.kinds)}"
 
 
 def deliver(layout: Layout, offered: str, columns: Columns, *, below: str = "", merge: bool = False) -> Delivery:
@@ -62,10 +68,12 @@ def deliver(layout: Layout, offered: str, columns: Columns, *, below: str = "", 
                 "photos of a URL are not merged", where=offered, advice="import them, then add data/import with --merge"
             )
         place = import_catalog(layout, offered)
-        return Delivery(detect_import(place, columns, below=below, path=place.relative_to(layout.root).as_posix()), {}, None)
-    packing = add_catalog(layout, detect_source(Path(offered).resolve(), columns, below=below), merge=merge)
+        imported = detect_import(place, columns, below=below, path=place.relative_to(layout.root).as_posix())
+        return Delivery(imported, {}, None, imported)
+    source = detect_source(Path(offered).resolve(), columns, below=below)
+    packing = add_catalog(layout, source, merge=merge)
     path = layout.catalog.relative_to(layout.root).as_posix()
-    return Delivery(Packed(kind="catalog", path=path), suggest_kinds(layout.catalog, packing.pack), packing)
+    return Delivery(Packed(kind="catalog", path=path), suggest_kinds(layout.catalog, packing.pack), packing, source)
 
 
 def add_catalog(layout: Layout, source: AnySource, *, merge: bool = False) -> Packing:
@@ -131,7 +139,8 @@ def _same_place(layout: Layout, known: str, url: str) -> bool:
 
 def _count(packing: Packing) -> Iterator[str]:
     pack = packing.pack
-    whole = f"{pack.photos:,} photos of {len(pack.counts):,} categories, generation {pack.generation}"
+    categories = plural(len(pack.counts), "category", "categories")
+    whole = f"{plural(pack.photos, 'photo')} of {categories}, generation {pack.generation}"
     if not packing.is_new:
         yield f"Nothing has changed: {whole}."
     else:
@@ -141,6 +150,16 @@ def _count(packing: Packing) -> Iterator[str]:
     if packing.refused:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in packing.refused)
         yield f"{pack.refused:,} refused: {reasons}. ingest names them."
+
+
+def _doubt(packing: Packing, offered: AnySource) -> Iterator[str]:
+    """A word where one folder too many may have been taken for the category."""
+    if len(packing.pack.counts) > 1 or isinstance(offered, Table):
+        return
+    category = packing.pack.counts[0].category
+    within = f"{offered.below}/{category}".lstrip("/") if isinstance(offered, Archive) else f"{offered.path}/{category}"
+    way = f"--below {shlex.quote(within)}" if isinstance(offered, Archive) else shlex.quote(within)
+    yield f"All are of the category '{category}'. Where the folders in it are the categories, add them with {way}."
 
 
 def _flow(pairs: Mapping[str, object]) -> str:

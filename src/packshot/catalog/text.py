@@ -104,9 +104,9 @@ def tell_diff(drawn: Drawn) -> RenderableType:
         for one in touched[:MOST_ROWS]:
             table.add_row(one.category, *(f"{count:,}" if count else "" for count in one.numbers))
         parts += ["", table, *_more(len(touched), "categories")]
-    if diff.attributes:
+    if known := [one for one in diff.attributes if one.changed or one.before != one.after]:
         table = _table("attribute", "known before", "known after", "changed", numbers=range(1, 4))
-        for told in diff.attributes:
+        for told in known:
             table.add_row(told.attribute, f"{told.before:,}", f"{told.after:,}", f"{told.changed:,}")
         parts += ["", table]
     if diff.reasons:
