@@ -14,7 +14,6 @@ from packshot.images.conditions import (
     FARTHEST,
     MOST_VALUES,
     check_value,
-    condition_size,
     encode_conditions,
     encode_wish,
     fit_conditions,
@@ -41,8 +40,6 @@ def test_conditions_hold_the_training_photos_words_and_moments() -> None:
     assert (price.kind, price.mean, price.deviation) == ("number", 3.0, pytest.approx(math.sqrt(8 / 3)))
     assert organic == Condition(name="organic", kind="label", values=("false", "true"))
     assert [condition.size for condition in (colour, price, organic)] == [3, 2, 2]
-    assert condition_size((colour, price, organic)) == 7
-    assert condition_size(()) == 0
 
 
 def test_what_is_not_known_is_all_zeros() -> None:

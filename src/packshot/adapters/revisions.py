@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from packshot.adapters.versioning import ask_git
 from packshot.errors import IntegrityError, Unavailable, UsageError
 from packshot.layout import Layout
 
@@ -57,12 +58,12 @@ def open_revision(layout: Layout, name: str, stage: str = "ingest") -> Revision:
     such revision, or nothing of the stage at it; Unavailable or IntegrityError as `Revision.link` does.
     """
     _require(layout)
-    commit = _git(layout, "rev-parse", "--verify", "-q", f"{name}^{{commit}}") if not name.startswith("-") else None
+    commit = ask_git(layout, "rev-parse", "--verify", "-q", f"{name}^{{commit}}") if not name.startswith("-") else None
     if not commit:
         raise UsageError(
             f"no such revision as '{name}'", where=str(layout.root), advice="'git log --oneline' and 'git tag' list them"
         )
-    lock = yaml.safe_load(_git(layout, "show", f"{commit}:./dvc.lock") or "") or {}
+    lock = yaml.safe_load(ask_git(layout, "show", f"{commit}:./dvc.lock") or "") or {}
     path = layout.stage(stage).relative_to(layout.root).as_posix()
     outs = lock.get("stages", {}).get(stage, {}).get("outs", [])
     md5 = next((str(out.get("md5", "")) for out in outs if out.get("path") == path), "")
@@ -76,7 +77,7 @@ def open_revision(layout: Layout, name: str, stage: str = "ingest") -> Revision:
 
 def uncommitted(layout: Layout, paths: Sequence[str]) -> tuple[str, ...]:
     """Which of these files of the project differ from Git's last commit, or are not known to it; none where there is no Git."""
-    return tuple(path for path in paths if _git(layout, "status", "--porcelain", "--ignored", "--", path))
+    return tuple(path for path in paths if ask_git(layout, "status", "--porcelain", "--ignored", "--", path))
 
 
 def outdated(layout: Layout, targets: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
@@ -115,7 +116,7 @@ def _reasons(found: Sequence[Any]) -> Iterator[str]:
 
 
 def _require(layout: Layout) -> None:
-    if not (layout.root / ".dvc").is_dir() or _git(layout, "rev-parse", "--git-dir") is None:
+    if not (layout.root / ".dvc").is_dir() or ask_git(layout, "rev-parse", "--git-dir") is None:
         raise UsageError(
             "the project's data has no versions",
             where=str(layout.root),
@@ -174,21 +175,3 @@ def _repository(layout: Layout) -> Iterator[Any]:
             yield repo
     finally:
         loud.setLevel(level)
-
-
-def _git(layout: Layout, *words: str) -> str | None:
-    """What git says; None where it fails or there is none."""
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=layout.root,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except OSError:
-        return None
-    return done.stdout.rstrip("\n") if done.returncode == 0 else None

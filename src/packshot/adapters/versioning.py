@@ -77,11 +77,30 @@ def git_commit(layout: Layout) -> str:
 
     What the stages themselves write (data/, dvc.lock) makes nothing dirty: the data's own version is `data_version`.
     """
-    commit = _git(layout, "rev-parse", "--verify", "-q", "HEAD")
+    commit = ask_git(layout, "rev-parse", "--verify", "-q", "HEAD")
     if not commit:
         return ""
-    changes = _git(layout, "status", "--porcelain", "-uno", "--", ".", ":(exclude)data", ":(exclude)dvc.lock")
+    changes = ask_git(layout, "status", "--porcelain", "-uno", "--", ".", ":(exclude)data", ":(exclude)dvc.lock")
     return f"{commit}-dirty" if changes else commit
+
+
+def ask_git(layout: Layout, *words: str) -> str | None:
+    """What git says of the project; None where it fails or there is none."""
+    try:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=layout.root,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def repro(
@@ -194,24 +213,6 @@ def _environment() -> dict[str, str]:
     """The process's own, with this Python's commands found first, so that stages run in the same installation."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-
-
-def _git(layout: Layout, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=layout.root,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

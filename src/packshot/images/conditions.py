@@ -25,11 +25,6 @@ Value = str | float | bool | None
 """What an attribute's column holds; None (and NaN) where it is not known."""
 
 
-def condition_size(conditions: Sequence[Condition]) -> int:
-    """How many columns all of them take: D."""
-    return sum(condition.size for condition in conditions)
-
-
 def fit_conditions(
     names: Sequence[str], attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Value]]
 ) -> tuple[Condition, ...]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from packshot.errors import IntegrityError
 from packshot.failpoints import failpoint
-from packshot.records import Shard, file_digest, file_draft, require_artifact
+from packshot.records import Shard, file_digest, file_draft, require_artifact, sync_folder
 
 SHARD_ROWS = 4096
 SHARD_BYTES = 128 * 1024 * 1024
@@ -94,7 +94,7 @@ def write_shards(
             kept = _write_shard(folder, leaf.prefix, digest, content, int(sizes[leaf.start : leaf.stop].sum()))
         failpoint(f"{folder.name}.shard")
         shards.append(kept)
-    _sync(folder)
+    sync_folder(folder)
     return tuple(shards)
 
 
@@ -321,14 +321,6 @@ def _opened(path: Path) -> tuple[pq.ParquetFile, NDArray[np.int64]]:
 @lru_cache(maxsize=2)
 def _group(path: Path, group: int) -> pa.Table:
     return _opened(path)[0].read_row_group(group, columns=BLOBS.names)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _broken(path: Path, why: object) -> IntegrityError:

@@ -22,7 +22,6 @@ from packshot.records import BadPhoto
 from packshot.sources.base import Encoded, Photo, Source, Stamp
 from packshot.sources.folder import REFUSED_SUFFIXES, escape, is_litter, is_plain
 
-ENDINGS = (".zip", ".tar")
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 """What a compressed tar begins with: gzip, bzip2, xz, Zstandard."""
 

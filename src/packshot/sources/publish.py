@@ -18,7 +18,7 @@ from pathlib import Path
 from packshot.errors import Locked
 from packshot.failpoints import failpoint
 from packshot.images.store import remove_strays
-from packshot.records import Catalog, Shard
+from packshot.records import Catalog, Shard, sync_folder
 
 TABLES = ("copies.parquet", "manifest.parquet")
 RECORD = "catalog.json"
@@ -48,7 +48,7 @@ def switch(folder: Path) -> bool:
     if all((folder / name).is_file() and filecmp.cmp(new / name, folder / name, shallow=False) for name in names):
         shutil.rmtree(new)
         return False
-    _sync(new)
+    sync_folder(new)
     complete_switch(folder)
     return True
 
@@ -58,12 +58,12 @@ def complete_switch(folder: Path) -> None:
     new = folder / NEXT
     if (new / RECORD).is_file():
         (folder / RECORD).unlink(missing_ok=True)
-        _sync(folder)
+        sync_folder(folder)
         failpoint("ingest.switched")
         for name in (*TABLES, RECORD):
             if (new / name).is_file():
                 (new / name).replace(folder / name)
-                _sync(folder)
+                sync_folder(folder)
                 failpoint("ingest.switched")
     shutil.rmtree(new, ignore_errors=True)
 
@@ -80,11 +80,3 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
