@@ -71,23 +71,28 @@ class Photos:
             rows[mine] = _order(mix(seed, "order", size, epoch), count)[places[mine] % count]
         chances = np.random.Generator(np.random.Philox(key=mix(seed, "flips", size, step)))
         flipped = chances.random(size) < (0.5 if flips else 0.0)
-        device = self.pixels.device
-        batch = self._take(torch.from_numpy(rows).to(device), torch.from_numpy(flipped).to(device))
+        batch = self._take(rows, flipped)
         if batch.conditions is None:
             return batch
         lots = np.random.Generator(np.random.Philox(key=mix(seed, "attributes", size, step)))
         said = lots.random((size, len(self.sizes)), dtype=np.float32) >= FORGET
-        columns = torch.from_numpy(np.repeat(said, self.sizes, axis=1)).to(device)
+        columns = torch.from_numpy(np.repeat(said, self.sizes, axis=1)).to(batch.conditions.device)
         return replace(batch, conditions=batch.conditions * columns)
 
     def every(self, *, flips: bool) -> Iterator[Batch]:
         """Every photo in order; after that, where the run flips, every photo mirrored."""
         for mirrored in (False, True) if flips else (False,):
-            for rows in torch.split(torch.arange(len(self), device=self.pixels.device), CHUNK):
-                yield self._take(rows, torch.full_like(rows, mirrored, dtype=torch.bool))
+            for start in range(0, len(self), CHUNK):
+                rows = np.arange(start, min(start + CHUNK, len(self)))
+                yield self._take(rows, np.full(len(rows), mirrored))
 
-    def _take(self, rows: Tensor, flipped: Tensor) -> Batch:
-        pixels = self.pixels[rows]
-        pixels = torch.where(flipped[:, None, None, None], pixels.flip(2), pixels)
-        conditions = None if self.conditions is None else self.conditions[rows]
-        return Batch(to_unit(pixels.permute(0, 3, 1, 2)), self.categories[rows], rows, flipped, conditions)
+    def _take(self, rows: NDArray[np.int64], flipped: NDArray[np.bool_]) -> Batch:
+        device = self.pixels.device
+        chosen = torch.from_numpy(rows).to(device)
+        pixels = self.pixels.index_select(0, chosen)
+        turned = torch.from_numpy(np.flatnonzero(flipped)).to(device)
+        if len(turned):
+            pixels.index_copy_(0, turned, pixels.index_select(0, turned).flip(2))
+        conditions = None if self.conditions is None else self.conditions[chosen]
+        mirrored = torch.from_numpy(flipped).to(device)
+        return Batch(to_unit(pixels.permute(0, 3, 1, 2)), self.categories[chosen], chosen, mirrored, conditions)
