@@ -16,7 +16,9 @@ Pixels = NDArray[np.uint8]
 
 _UNIT = 1 << 15
 _EVEN_TILE, _UNEVEN_TILE = 4, 12
-"""Results of a tile: the fewer, the fewer products with 0; the more, the fewer calls, and uneven tiles need one each."""
+"""Results of a tile: the fewer, the fewer products with 0; the more, the fewer calls. BLAS works on fours."""
+_MAX_TURNS = 8
+"""Calls for evenly spaced tiles, at most; beyond that each tile is called for by itself, and a tile is larger."""
 _STEP = 512 * 1024
 """Values at a time: what a core's cache holds, and so few products that no BLAS starts threads over them."""
 
@@ -73,8 +75,12 @@ def _resample_width(pixels: Pixels, width: int) -> Pixels:
     before = pixels.shape[1]
     if before == width:
         return pixels
-    columns = np.asarray(cv2.transpose(np.ascontiguousarray(pixels)), dtype=np.uint8).reshape(before, -1)
-    return np.asarray(cv2.transpose(_blend(columns, width).reshape(width, -1, 3)), dtype=np.uint8)
+    out = np.empty((len(pixels), width, 3), dtype=np.uint8)
+    step = max(8, _STEP // (3 * before))
+    for start in range(0, len(pixels), step):
+        columns = np.asarray(cv2.transpose(np.ascontiguousarray(pixels[start : start + step])), dtype=np.uint8)
+        cv2.transpose(_blend(columns.reshape(before, -1), width).reshape(width, -1, 3), dst=out[start : start + step])
+    return out
 
 
 def _blend(rows: Pixels, count: int) -> Pixels:
@@ -92,20 +98,23 @@ def _blend(rows: Pixels, count: int) -> Pixels:
 
 
 def _sum(rows: Pixels, plan: _Plan) -> NDArray[np.float32]:
-    """The weighted sums, float32 (T * R, M): in one call where tiles are evenly spaced, else in one a tile."""
+    """The weighted sums, float32 (T * R, M): in one call for all tiles that are evenly spaced, else in one a tile."""
     (tiles, tile, wide), (size, length) = plan.weights.shape, rows.shape
     sums = _space("sums", tiles * tile * length).reshape(tiles, tile, length)
     seen = _space("seen", (plan.before + size + plan.after) * length).reshape(-1, length)
     seen[: plan.before] = 0.0
     np.copyto(seen[plan.before : plan.before + size], rows)
     seen[plan.before + size :] = 0.0
-    if plan.stride:
-        row = 4 * length
-        windows = np.ndarray((tiles, wide, length), np.float32, buffer=seen, strides=(plan.stride * row, row, 4))
-        np.matmul(plan.weights, windows, out=sums)
-    else:
+    if not plan.stride:
         for at, start in enumerate(plan.starts):
             np.matmul(plan.weights[at], seen[start : start + wide], out=sums[at])
+        return sums.reshape(-1, length)
+    row = 4 * length
+    for first, start in enumerate(plan.starts[: plan.turns]):
+        weights = plan.weights[first :: plan.turns]
+        strides = (plan.stride * row, row, 4)
+        windows = np.ndarray((len(weights), wide, length), np.float32, seen, start * row, strides)
+        np.matmul(weights, windows, out=sums[first :: plan.turns])
     return sums.reshape(-1, length)
 
 
@@ -126,8 +135,10 @@ class _Plan:
     """(T, R, K): of the R results of each of T tiles, over the K values that the tile looks at."""
     starts: tuple[int, ...]
     """The first of those, by tile, counted from the zeros before the first value on."""
+    turns: int
+    """Every so many tiles are evenly spaced, if any are."""
     stride: int
-    """From one tile's first to the next one's, where that is always the same; else 0."""
+    """From the first value of a tile to that of the tile so many on; 0 where that differs."""
     before: int
     after: int
     """Zeros that the first and the last tile look at."""
@@ -152,16 +163,18 @@ def _plan(size: int, count: int) -> _Plan:
     shares = np.cumsum(values / values.sum(axis=1, keepdims=True), axis=1)
     fixed = np.diff(np.rint(shares * _UNIT), axis=1, prepend=0.0) / _UNIT
     period = count // math.gcd(size, count)
-    tile = period * -(-_EVEN_TILE // period) if period <= 2 * _EVEN_TILE else _UNEVEN_TILE
+    turns = period // math.gcd(period, _EVEN_TILE)
+    tile = _EVEN_TILE if turns <= _MAX_TURNS else _UNEVEN_TILE
     starts = low[::tile]
     wide = int((high[np.minimum(np.arange(len(starts)) * tile + tile - 1, count - 1)] - starts).max())
     weights = np.zeros((len(starts) * tile, wide), dtype=np.float32)
     row, tap = np.nonzero(taps < last[:, None])
     weights[row, taps[row, tap] - starts[row // tile]] = fixed[row, tap]
     before, after = max(0, -int(starts[0])), max(0, int(starts[-1]) + wide - size)
-    strides = {int(stride) for stride in np.diff(starts)}
-    even = strides.pop() if len(strides) == 1 and before + starts[0] == 0 else 0
-    return _Plan(weights.reshape(-1, tile, wide), tuple(int(start) + before for start in starts), even, before, after)
+    stride = turns * tile * size // count
+    if tile == _UNEVEN_TILE or (starts[turns:] - starts[:-turns] != stride).any():
+        stride = 0
+    return _Plan(weights.reshape(-1, tile, wide), tuple(int(start) + before for start in starts), turns, stride, before, after)
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
