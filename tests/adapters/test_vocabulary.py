@@ -101,7 +101,8 @@ CATALOGUE = pd.DataFrame(
 
 def judged() -> Judged:
     kinds = {name: kind for name, kind in KINDS.items() if kind in {"number", "label"}}
-    return Judged(TODAY, describe_catalog("e" * 64, good(), kinds))  # type: ignore[arg-type]
+    profile = describe_catalog("e" * 64, good(), kinds)  # type: ignore[arg-type]
+    return Judged(TODAY, profile, attributes=PARAMS.ingest.attributes)
 
 
 def suite() -> list[Table]:
