@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -220,6 +221,15 @@ def test_a_cluster_without_workers_is_said_and_one_that_goes_away(monkeypatch: p
                     process.kill()
             with pytest.raises(Unavailable, match="the Dask cluster"):
                 list(found)
+
+
+def test_all_that_decodes_must_be_of_one_version_everywhere() -> None:
+    names = {"cv2": "opencv-python-headless", "PIL": "pillow", "numpy": "numpy", "simplejpeg": "simplejpeg"}
+    package = Path(cluster.__file__).parents[1] / "images"
+    text = "".join((package / f"{name}.py").read_text() for name in ("decode", "colour", "resize", "sheet", "skeleton"))
+    used = set(re.findall(r"^ *(?:import|from) (cv2|PIL|numpy|simplejpeg)\b", text, re.MULTILINE))
+    assert used == names.keys()
+    assert {names[one] for one in used} <= dict(cluster._versions()).keys()
 
 
 def test_dask_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

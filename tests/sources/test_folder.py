@@ -179,3 +179,13 @@ def test_an_escaped_name_stands_on_one_line_and_can_be_stored(name: str) -> None
     assert len(shown.splitlines()) <= 1
     shown.encode()
     assert "\u202e" not in shown
+
+
+def test_a_file_that_goes_while_it_is_listed_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "hat/a.jpg", "hat/b.jpg", "hat/c.jpg")
+    found = Folder(kind="folder", path="catalog").photos(tmp_path)
+    first = next(found)
+    (tmp_path / "catalog" / "hat" / "b.jpg").unlink()
+    items = [first, *found]
+    assert [name for name, _ in photos(items)] == ["hat/a.jpg", "hat/c.jpg"]
+    assert reasons(items) == {"hat/b.jpg": "UNREADABLE"}

@@ -35,7 +35,7 @@ WORKERS_SECONDS = 30
 """For a first worker to be there, at the start and whenever the last one has gone."""
 
 _ASK_AGAIN_SECONDS = 5.0
-_DECIDING = ("packshot", "numpy", "opencv-python-headless", "pillow")
+_DECIDING = ("packshot", "numpy", "opencv-python-headless", "pillow", "simplejpeg")
 """The packages on which the pixels, and all that is measured on them, depend."""
 
 log = logging.getLogger(__name__)

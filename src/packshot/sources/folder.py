@@ -63,8 +63,14 @@ class Folder(Source):
                 where=str(folder),
                 advice="ingest.source.path names a folder of category/*.jpg: 'packshot catalog add' or 'dvc pull' brings one",
             )
+        try:
+            entries = _entries(folder)
+        except OSError as error:
+            raise UsageError(
+                f"the folder cannot be listed: {error.strerror}", where=str(folder), advice="give yourself the right to read it"
+            ) from error
         empty = True
-        for item in _root(folder):
+        for item in _root(entries):
             empty = False
             yield item
         if empty:
@@ -86,9 +92,9 @@ def is_plain(char: str) -> bool:
     return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or char in "\u200c\u200d"
 
 
-def _root(folder: Path) -> Iterator[Photo | BadPhoto]:
+def _root(entries: list[os.DirEntry[str]]) -> Iterator[Photo | BadPhoto]:
     spellings: dict[str, str] = {}
-    for entry in _entries(folder):
+    for entry in entries:
         if is_litter(entry.name):
             _pass_over(entry.name)
         elif entry.is_dir(follow_symlinks=False):
@@ -155,7 +161,11 @@ def _fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
     """Why something that is no folder cannot be a photo whatever it holds."""
     if entry.is_symlink():
         return "SYMLINK", "links are not followed; copy the photo itself"
-    if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError as error:  # it has gone since the folder was listed
+        return "UNREADABLE", error.strerror or type(error).__name__
+    if not stat.S_ISREG(mode):
         return "SPECIAL_FILE", "a pipe, a socket or a device"
     if any(unicodedata.category(char) == "Cs" for char in entry.name):
         return "NAME", "the name is not UTF-8"
