@@ -62,7 +62,8 @@ def assign_splits(ids: Sequence[str], skus: Sequence[str], generations: Ints, co
 
     A group's split is a stable hash of its anchor: the photo that came first, and of those that came together the first by the
     hash of its id. Photos are placed generation after generation, by what came before alone, so whatever comes later moves none
-    of them. A photo that would join groups which already stand in different splits is left out, and stays out.
+    of them; a source without a history has but one generation. A photo that would join groups which already stand in different
+    splits is left out, and stays out.
     """
     count = len(ids)
     ranks = np.array([_rank(name) for name in ids], dtype=np.uint64)

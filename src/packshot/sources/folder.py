@@ -46,7 +46,11 @@ log = logging.getLogger(__name__)
 
 
 class Folder(Source):
-    """`category/photo.jpg` below `path`; folders may be nested deeper, names may be of any script, links are never followed."""
+    """`category/photo.jpg` below `path`; folders may be nested deeper, names may be of any script, links are never followed.
+
+    A folder keeps no history: all its photos are of one generation, so a near-duplicate that comes later may move a group to
+    another split. A packed catalogue (`packshot catalog add`) knows what came first and moves none.
+    """
 
     kind: Literal["folder"]
     path: str = Field(min_length=1)
