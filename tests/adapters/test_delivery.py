@@ -139,6 +139,7 @@ def test_one_folder_too_many_is_wondered_at(layout: Layout, tmp_path: Path) -> N
     assert f"All are of the category 'my shop'. Where the folders in it are the categories, add them with '{shop}'." in text
     assert "add them with --below 'my shop'." in said(layout, str(tmp_path / "shop.zip"))[0]
     assert "All are of" not in said(layout, str(tmp_path / "shop.zip"), below="my shop")[0]
+    assert "All are of" not in said(layout, str(write_tree(tmp_path / "hats", {"hat/0.jpg": b"one"})))[0]
 
 
 def test_where_nothing_can_be_added_it_is_said_why(layout: Layout, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from packshot.catalog.pending import OFFER, find_pending
+from packshot.catalog.pending import OFFER, find_pending, list_offer
 from packshot.catalog.status import Status, status
 from packshot.catalog.text import render, tell_status
 from packshot.images.manifest import read_manifest
@@ -14,6 +14,10 @@ from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.params import load_params
 from packshot.records import Catalog
+from packshot.sources.folder import Folder
+from packshot.sources.packed import Packed
+from packshot.sources.packing import pack_photos
+from packshot.sources.stamps import Stamps
 from tests.catalog.conftest import BAD
 from tests.conftest import Project, make_project
 from tests.sources.ingested import Shot, product, write_ingested
@@ -128,6 +132,27 @@ def test_a_quarantined_file_that_was_mended_or_taken_away_is_pending(ingested: t
     photos = [(path, None, None) for path in rows["path"].to_pylist()]
     assert find_pending(offer(*photos, ("hat/torn.jpg", "ef" * 32, 9)), rows, catalog).changed == 1
     assert find_pending(offer(*photos), rows, catalog).removed == 1
+
+
+def test_a_name_that_was_offered_twice_is_not_pending_for_ever(tmp_path: Path) -> None:
+    for name in ("\u00e9.png", "e\u0301.png"):
+        path = tmp_path / "shop" / "hat" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(product(1)))
+    pack_photos(Folder(kind="folder", path="shop"), tmp_path, tmp_path / "data" / "catalog", Stamps(tmp_path / "stamps"))
+    offered = list_offer(Packed(kind="catalog", path="data/catalog"), tmp_path)
+    assert [row["file_bytes"] for row in offered.to_pylist() if row["sha256"] is None] == [None]
+
+
+def test_a_pack_that_is_not_named_is_pointed_at(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    layout = Layout(project.root)
+    deliver(tmp_path / "shop", range(4))
+    pack_photos(Folder(kind="folder", path=str(tmp_path / "shop")), layout.root, layout.catalog, Stamps(tmp_path / "stamps"))
+    project.set(**{"ingest.source": {"kind": "folder", "path": str(tmp_path / "shop")}})
+    now = look(project)
+    assert now.next.command == "$EDITOR params.yaml"
+    assert "source: {kind: catalog, path: data/catalog}" in now.next.why
 
 
 def test_a_status_is_told_where_there_is_no_version_control(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from packshot.errors import Unavailable
+from packshot.errors import PackshotError, Unavailable, UsageError
 from packshot.images.decode import Recipe
 from packshot.records import BadPhoto
 from packshot.sources import cluster
@@ -197,11 +197,21 @@ def test_a_scheduler_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.exit_code == 20
 
 
-@pytest.mark.parametrize("address", ["nonsense://x", "tcp://nowhere.invalid:1", "tcp://127.0.0.1"])
-def test_an_address_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "kind", "told"),
+    [
+        ("nonsense", UsageError, "not the address of a Dask scheduler: PACKSHOT_DASK=nonsense: say tcp://HOST:PORT"),
+        ("nonsense://x:1", UsageError, "not the address"),
+        ("tcp://127.0.0.1", UsageError, "not the address"),
+        ("tcp://nowhere.invalid:1", Unavailable, "no scheduler answers"),
+    ],
+)
+def test_an_address_that_is_none_is_said(
+    monkeypatch: pytest.MonkeyPatch, address: str, kind: type[PackshotError], told: str
+) -> None:
     monkeypatch.setenv("PACKSHOT_DASK", address)
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    with pytest.raises(Unavailable, match="no scheduler answers"):
+    with pytest.raises(kind, match=told):
         next(take_all([photo("a", partial(draw, 1))], RECIPE))
 
 

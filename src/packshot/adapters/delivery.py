@@ -22,7 +22,7 @@ from packshot.sources import AnySource
 from packshot.sources.archive import Archive
 from packshot.sources.detect import Columns, detect_import, detect_source, suggest_kinds
 from packshot.sources.folder import Folder
-from packshot.sources.packed import Packed
+from packshot.sources.packed import Packed, read_index
 from packshot.sources.packing import Packing, pack_photos
 from packshot.sources.stamps import Stamps
 from packshot.sources.table import Table
@@ -39,8 +39,8 @@ class Delivery:
     kinds: Mapping[str, AttributeKind]
     """Of the attributes that the photos have."""
     packing: Packing | None
-    offered: AnySource
-    """What the photos were read from."""
+    doubt: str = ""
+    """What may have been meant otherwise."""
 
     def lines(self) -> Iterator[str]:
         """The delivery in words."""
@@ -49,7 +49,7 @@ class Delivery:
             yield f"Commit {self.source.path}.dvc and data/.gitignore, and say in params.yaml, in place of what stands there:"
         else:
             yield from _count(self.packing)
-            yield from _doubt(self.packing, self.offered)
+            yield from [self.doubt] if self.doubt else []
             yield "Commit data/catalog.dvc and data/.gitignore, and say in params.yaml, in place of what stands there:"
         yield "  ingest:"
         yield f"    source: {_flow(self.source.model_dump(exclude_defaults=True))}"
@@ -69,11 +69,13 @@ def deliver(layout: Layout, offered: str, columns: Columns, *, below: str = "", 
             )
         place = import_catalog(layout, offered)
         imported = detect_import(place, columns, below=below, path=place.relative_to(layout.root).as_posix())
-        return Delivery(imported, {}, None, imported)
+        return Delivery(imported, {}, None)
     source = detect_source(Path(offered).resolve(), columns, below=below)
     packing = add_catalog(layout, source, merge=merge)
     path = layout.catalog.relative_to(layout.root).as_posix()
-    return Delivery(Packed(kind="catalog", path=path), suggest_kinds(layout.catalog, packing.pack), packing, source)
+    return Delivery(
+        Packed(kind="catalog", path=path), suggest_kinds(layout.catalog, packing.pack), packing, _doubt(layout, packing, source)
+    )
 
 
 def add_catalog(layout: Layout, source: AnySource, *, merge: bool = False) -> Packing:
@@ -152,14 +154,16 @@ def _count(packing: Packing) -> Iterator[str]:
         yield f"{pack.refused:,} refused: {reasons}. ingest names them."
 
 
-def _doubt(packing: Packing, offered: AnySource) -> Iterator[str]:
+def _doubt(layout: Layout, packing: Packing, offered: AnySource) -> str:
     """A word where one folder too many may have been taken for the category."""
     if len(packing.pack.counts) > 1 or isinstance(offered, Table):
-        return
+        return ""
+    if not any(path.count("/") > 1 for path in read_index(layout.catalog, packing.pack, ["path"])["path"].to_pylist()):
+        return ""
     category = packing.pack.counts[0].category
     within = f"{offered.below}/{category}".lstrip("/") if isinstance(offered, Archive) else f"{offered.path}/{category}"
     way = f"--below {shlex.quote(within)}" if isinstance(offered, Archive) else shlex.quote(within)
-    yield f"All are of the category '{category}'. Where the folders in it are the categories, add them with {way}."
+    return f"All are of the category '{category}'. Where the folders in it are the categories, add them with {way}."
 
 
 def _flow(pairs: Mapping[str, object]) -> str:

@@ -40,8 +40,8 @@ def list_offer(source: Source, root: Path) -> pa.Table:
         folder = root / source.path
         table = read_index(folder, read_pack(folder), ["path", "sha256", "file_bytes", "reason"])
         known = pc.is_null(table["reason"])
-        digests = pc.if_else(known, table["sha256"], pa.scalar(None, pa.string()))
-        return pa.table([table["path"], digests, table["file_bytes"]], schema=OFFER)
+        told = [pc.if_else(known, table[name], pa.scalar(None, OFFER.field(name).type)) for name in ("sha256", "file_bytes")]
+        return pa.table([table["path"], *told], schema=OFFER)
     names: list[str] = []
     digests_: list[str | None] = []
     sizes: list[int | None] = []

@@ -16,6 +16,7 @@ from packshot.catalog.pending import Pending, find_pending, list_offer
 from packshot.errors import PackshotError
 from packshot.images.manifest import read_copies, read_manifest
 from packshot.layout import Layout
+from packshot.pages import plural
 from packshot.records import AttributeKind, Catalog, CategoryCount, Digest, Record, ValidationReport
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Status(Record):
     next: Step
 
 
+_UNREAD = "ingest: {source: {kind: catalog, path: data/catalog}}"
+_UNREAD_STEP = Step(command="$EDITOR params.yaml", why=f"data/catalog is not what it names: {_UNREAD}")
+
+
 def status(params: Params, layout: Layout) -> Status:
     """Look at the source, at what was ingested and judged, and at what DVC and Git know; changes nothing.
 
@@ -105,6 +110,9 @@ def status(params: Params, layout: Layout) -> Status:
     rows = _try(lambda: read_manifest(folder / "manifest.parquet"), notes) if catalog else None
     copies = _try(lambda: read_copies(folder / "copies.parquet").num_rows, notes) if catalog else None
     offer = _try(lambda: list_offer(source, layout.root), notes)
+    unread = (layout.catalog / "pack.json").is_file() and layout.root / source.path != layout.catalog
+    if unread:
+        notes.append(f"data/catalog holds a packed catalogue, which params.yaml does not name: {_UNREAD}")
     pointer = layout.catalog.with_name("catalog.dvc")
     relative = pointer.relative_to(layout.root).as_posix()
     targets = [*([relative] if pointer.is_file() else []), "ingest", "validate"]
@@ -123,7 +131,9 @@ def status(params: Params, layout: Layout) -> Status:
         validated=validated,
         outdated=tuple(f"{target}: {', '.join(why)}" for target, why in (stale or {}).items()),
         notes=tuple(notes),
-        next=_next(
+        next=_UNREAD_STEP
+        if unread and ingested is None
+        else _next(
             offer is not None, pointer.is_file(), relative in (stale or {}), ingested, pending, validated, bool(stale), changed
         ),
     )
@@ -199,7 +209,7 @@ def _next(
     if ingested is None:
         return Step(command="dvc repro validate", why="nothing is ingested yet")
     if pending and pending.total:
-        return Step(command="dvc repro validate", why=f"{pending.total:,} photos are not ingested as they are now")
+        return Step(command="dvc repro validate", why=f"not ingested as it is now: {plural(pending.total, 'photo')}")
     if validated is None or not validated.current or stale:
         return Step(command="dvc repro validate", why="the last verdict is not of this data, these expectations or this code")
     if not validated.passed:

@@ -50,7 +50,7 @@ def tell_status(now: Status) -> RenderableType:
     facts.add_row("validated", _verdict(now.validated))
     for line in now.validated.broken if now.validated else ():
         facts.add_row("", line)
-    for line in now.outdated:
+    for line in now.outdated if now.ingested else ():  # before the first ingest everything is
         first, *others = line.split(", ")
         facts.add_row("out of date", f"{first}{f' and {len(others)} more' if others else ''}")
     for line in now.notes:

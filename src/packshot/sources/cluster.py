@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import threading
 import time
 import warnings
@@ -18,7 +19,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from packshot.errors import PackshotError, Unavailable
+from packshot.errors import PackshotError, Unavailable, UsageError
 from packshot.images.decode import PictureError, Recipe
 from packshot.records import BadPhoto
 from packshot.sources.base import Encoded, Photo
@@ -38,6 +39,8 @@ _ASK_AGAIN_SECONDS = 5.0
 _DECIDING = ("packshot", "numpy", "opencv-python-headless", "pillow", "simplejpeg")
 """The packages on which the pixels, and all that is measured on them, depend."""
 
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/]+:\d{1,5}")
+
 log = logging.getLogger(__name__)
 
 _crews: dict[Recipe, Crew[Photo, Intake | BadPhoto]] = {}
@@ -47,8 +50,9 @@ _recruiting = threading.Lock()
 class Cluster:
     """A connection to a scheduler, tcp://host:port.
 
-    Raises Unavailable where Dask is not installed here, the scheduler does not answer, or it has no workers; `submit`'s answers
-    raise it where a worker runs other versions, cannot see a file that is here, or the cluster goes away.
+    Raises UsageError where the address is none, Unavailable where Dask is not installed here, the scheduler does not answer, or
+    it has no workers; `submit`'s answers raise it where a worker runs other versions, cannot see a file that is here, or the
+    cluster goes away.
     """
 
     def __init__(self, address: str, recipe: Recipe) -> None:
@@ -177,6 +181,9 @@ def _connect(address: str) -> Client:
     except ModuleNotFoundError as error:
         advice = "pip install 'packshot[dask]', or unset PACKSHOT_DASK"
         raise Unavailable("PACKSHOT_DASK is set, but Dask is not installed", where=address, advice=advice) from error
+    if not _ADDRESS.fullmatch(address):
+        advice = "say tcp://HOST:PORT, or unset it"
+        raise UsageError("not the address of a Dask scheduler", where=f"PACKSHOT_DASK={address}", advice=advice)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other versions: said by the workers themselves, and of the packages that matter
