@@ -14,7 +14,7 @@ from scipy.fft import dctn
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from packshot.images.alignment import aligned_misfit, misfit
+from packshot.images.alignment import aligned_misfit, misfit, misfit_floor
 from packshot.images.decode import decode
 from packshot.images.fingerprint import (
     LAYOUT_SIDE,
@@ -191,6 +191,17 @@ def test_near_vectors_are_those_of_comparing_all(seed: int, many: int, few: int,
         within[pairs[:, 0], pairs[:, 1]] = within[pairs[:, 1], pairs[:, 0]] = True
     apart = np.linalg.norm(others[:, None] - others[None], axis=2)
     assert ((within == (apart <= distance)) | (np.abs(apart - distance) < 1e-9)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.0, 255.0))
+def test_the_floor_of_a_misfit_is_below_it(seed: int, apart: float) -> None:
+    chances = np.random.default_rng(seed)
+    ones = np.concatenate([relatives(chances, 12).layouts, chances.integers(0, 256, (12, LAYOUT_SIDE, LAYOUT_SIDE, 3))])
+    moved = np.clip(np.roll(ones, 1, axis=0) + chances.uniform(-apart, apart, ones.shape), 0, 255)
+    for others in (moved, np.roll(ones, 1, axis=0), ones):
+        pair = ones.astype(np.float32), others.astype(np.float32)
+        assert (misfit_floor(*pair) <= misfit(*pair) * 1.0001 + 1e-4).all()
 
 
 def test_one_shape_in_two_colours_is_two_photos() -> None:

@@ -22,6 +22,9 @@ SHIFT, ZOOM = 0.02, 0.04
 BRIGHTNESS, CONTRAST, SATURATION, HUE, WARMTH = 0.06, 3.0, 0.12, 0.08, 0.04
 """The same for colours: factor, offset of 255, factor, radians, factor."""
 
+BLOCKS = 4
+"""Blocks of cells along each side, by whose means strangers are told apart."""
+
 _REACH = 2.5
 """Standard deviations beyond which nothing is warped."""
 _SHAPE = np.array([SHIFT, SHIFT, ZOOM, ZOOM], dtype=np.float32)
@@ -39,6 +42,28 @@ def misfit(ones: Floats, others: Floats) -> Floats:
         columns, weights, (ones - others).reshape(len(ones), columns.shape[1]), np.zeros((len(ones), 9), dtype=np.float32)
     )
     return left
+
+
+def misfit_floor(ones: Floats, others: Floats) -> Floats:
+    """A lower bound of `misfit`, (M,), from the means of blocks of cells: most strangers are told apart without the cells.
+
+    By Cauchy and Schwarz the squares of a block's cells, each over its noise, add up to no less than the square of what the cells
+    add up to over the sum of their noise; and every change is linear in the picture, so its mean is that of a mean picture.
+    """
+    middle = (ones + others) * np.float32(0.5)
+    count, side = middle.shape[:2]
+    means = _block_means(side)
+    blocks = means.shape[1] // 5
+    seen = (middle.reshape(count, -1) @ means).reshape(count, 5, BLOCKS, BLOCKS, 3)
+    difference: Floats = np.matmul((ones - others).reshape(count, -1), means[:, :blocks])
+    cells = side // BLOCKS
+    steep = (_squared_slopes(middle) @ means[:, :blocks]).reshape(count, -1, 3) @ np.full(3, 1 / 3, dtype=np.float32)
+    noise = np.float32(NOISE**2) + np.float32(EDGE_NOISE**2) * steep
+    weights = np.repeat(np.float32(cells**2) / noise, 3, axis=1)
+    picture, across, down, wider, taller = seen.transpose(1, 0, 2, 3, 4)
+    columns = _changes(picture, across, down, wider, taller, side).reshape(count, blocks, 9)
+    _, left = _solve(columns, weights, difference, np.zeros((count, 9), dtype=np.float32))
+    return left / np.float32(cells**2)
 
 
 def aligned_misfit(ones: Floats, others: Floats) -> Floats:
@@ -62,21 +87,44 @@ def _linearise(pictures: Floats) -> tuple[Floats, Floats]:
     """Each cell's weight, (M, P), and the nine changes of each picture by one standard deviation, (M, P, 9); P = S x S x 3."""
     count, side = pictures.shape[:2]
     down, across = np.gradient(pictures, axis=1), np.gradient(pictures, axis=2)
-    steep = (np.square(down) + np.square(across)).mean(axis=-1, keepdims=True)
-    weights = np.broadcast_to(1.0 / (NOISE**2 + EDGE_NOISE**2 * steep), pictures.shape)
-    place = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
+    weights = np.broadcast_to(1.0 / (NOISE**2 + EDGE_NOISE**2 * _steepness(down, across)), pictures.shape)
+    place = _places(side)
+    columns = _changes(pictures, across, down, across * place[None, None, :, None], down * place[None, :, None, None], side)
+    cells = 3 * side * side
+    return weights.reshape(count, cells), columns.reshape(count, cells, 9)
+
+
+def _steepness(down: Floats, across: Floats) -> Floats:
+    """The squared difference to the next cell, the mean of the colours: (M, S, S, 1)."""
+    steep: Floats = (np.square(down) + np.square(across)).mean(axis=-1, keepdims=True)
+    return steep
+
+
+def _squared_slopes(pictures: Floats) -> Floats:
+    """Of each value the squared differences to the next ones, down and across, summed: (M, P)."""
+    count, side = pictures.shape[:2]
+    squares = np.empty((count, side, 3 * side), dtype=np.float32)
+    lines = pictures.reshape(count, side, 3 * side)
+    squares[:, 1:-1] = np.square((lines[:, 2:] - lines[:, :-2]) * np.float32(0.5))
+    squares[:, 0], squares[:, -1] = np.square(lines[:, 1] - lines[:, 0]), np.square(lines[:, -1] - lines[:, -2])
+    squares[:, :, 3:-3] += np.square((lines[:, :, 6:] - lines[:, :, :-6]) * np.float32(0.5))
+    squares[:, :, :3] += np.square(lines[:, :, 3:6] - lines[:, :, :3])
+    squares[:, :, -3:] += np.square(lines[:, :, -3:] - lines[:, :, -6:-3])
+    return squares.reshape(count, -1)
+
+
+def _changes(pictures: Floats, across: Floats, down: Floats, wider: Floats, taller: Floats, side: int) -> Floats:
+    """The nine changes by one standard deviation, (..., 3, 9), of pictures whose sides have `side` cells, and of their slopes."""
     red, green, blue = pictures[..., 0], pictures[..., 1], pictures[..., 2]
     columns = np.empty((*pictures.shape, 9), dtype=np.float32)
     columns[..., 0], columns[..., 1] = across * (SHIFT * side), down * (SHIFT * side)
-    columns[..., 2] = across * place[None, None, :, None] * ZOOM
-    columns[..., 3] = down * place[None, :, None, None] * ZOOM
+    columns[..., 2], columns[..., 3] = wider * ZOOM, taller * ZOOM
     columns[..., 4] = pictures * BRIGHTNESS
     columns[..., 5] = CONTRAST
     columns[..., 6] = (pictures - (pictures @ _GREY)[..., None]) * SATURATION
     columns[..., 7] = np.stack([green - blue, blue - red, red - green], axis=-1) * (HUE / np.sqrt(3.0))
     columns[..., 8] = pictures * (np.array([1, 0, -1], dtype=np.float32) * WARMTH)
-    cells = 3 * side * side
-    return weights.reshape(count, cells), columns.reshape(count, cells, 9)
+    return columns
 
 
 def _solve(columns: Floats, weights: Floats, difference: Floats, start: Floats) -> tuple[Floats, Floats]:
@@ -109,6 +157,22 @@ def _sampling(shift: Floats, zoom: Floats, side: int) -> Floats:
     wide = ((-0.5 * far + 2.5) * far - 4) * far + 2
     weights: Floats = np.where(far < 1, near, np.where(far < 2, wide, 0)).astype(np.float32) @ _edges(side)
     return weights
+
+
+def _places(side: int) -> Floats:
+    """Where each cell of a line lies, from the middle on."""
+    return np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
+
+
+@lru_cache(maxsize=2)
+def _block_means(side: int) -> Floats:
+    """By what a picture (S x S x 3) is multiplied for its blocks' means: its own, its slopes' and those times their place."""
+    mean = np.repeat(np.eye(BLOCKS), side // BLOCKS, axis=1) * (BLOCKS / side)
+    slope = mean @ np.gradient(np.eye(side), axis=0)
+    placed = (mean * _places(side)) @ np.gradient(np.eye(side), axis=0)
+    ways = ((mean, mean), (mean, slope), (slope, mean), (mean, placed), (placed, mean))
+    rows = [np.kron(np.kron(down, across), np.eye(3)) for down, across in ways]
+    return np.concatenate(rows).T.astype(np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,11 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from packshot.images.alignment import aligned_misfit, misfit
+from packshot.images.alignment import aligned_misfit, misfit, misfit_floor
 from packshot.images.nearness import near_pairs
 
 Pixels = NDArray[np.uint8]
+Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 """(M, 2): rows of two photos each, the lower one first."""
 
@@ -31,6 +32,8 @@ MAX_SCREENED, MAX_MISFIT = 0.5, 0.17
 VERSION = "2"
 """Of what `fingerprint` makes of the same pixels, and of which pairs are copies: a part of a catalogue's recipe."""
 
+_ROUNDING = 0.001
+"""Of a bound in float32."""
 _THUMBNAIL, _KEPT = 32, 8
 _SPREAD = 0.6
 """Of a layout's cell over its neighbours, as a Gaussian: enough that small shifts change it smoothly."""
@@ -122,19 +125,21 @@ def near_duplicates(prints: Fingerprints, radius: int, *, new: NDArray[np.bool_]
     for mirrored in (False, True):
         ones = coarse[asked] * mirror if mirrored else coarse[asked]
         alike = [copies[0]]
-        for near in near_pairs(ones, coarse, MAX_DISTANCE, alike=new is None):
-            pairs = np.sort(np.stack([asked[near[:, 0]], near[:, 1]], axis=1), axis=1)
-            alike.append(_keep_alike(prints, pairs[pairs[:, 0] < pairs[:, 1]], radius, mirrored=mirrored))
-        copies.append(_keep_aligned(prints, np.unique(np.concatenate(alike), axis=0), mirrored=mirrored))
+        agree = partial(_agree, prints, asked, radius, mirrored)
+        alike += near_pairs(ones, coarse, MAX_DISTANCE, alike=new is None, also=agree)
+        pairs = np.concatenate(alike)
+        pairs = np.unique(np.sort(np.stack([asked[pairs[:, 0]], pairs[:, 1]], axis=1), axis=1), axis=0)
+        copies.append(_keep_aligned(prints, pairs, mirrored=mirrored))
     found: Pairs = np.unique(np.concatenate(copies), axis=0)
     return found
 
 
-def _keep_alike(prints: Fingerprints, pairs: Pairs, radius: int, *, mirrored: bool) -> Pairs:
-    """The pairs whose hashes agree: with `mirrored`, the first photo's and that of the second one's mirror image."""
-    others = prints.mirrored if mirrored else prints.hashes
-    kept: Pairs = pairs[np.bitwise_count(prints.hashes[pairs[:, 0]] ^ others[pairs[:, 1]]) <= radius]
-    return kept
+def _agree(prints: Fingerprints, asked: Rows, radius: int, mirrored: bool, ones: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Whether hashes agree, of the photos asked for and of others: with `mirrored`, the later one's is its mirror image's."""
+    first, second = np.minimum(asked[ones], others), np.maximum(asked[ones], others)
+    hashes = prints.mirrored if mirrored else prints.hashes
+    alike: NDArray[np.bool_] = np.bitwise_count(prints.hashes[first] ^ hashes[second]) <= radius
+    return alike & (first < second)
 
 
 def _keep_aligned(prints: Fingerprints, pairs: Pairs, *, mirrored: bool) -> Pairs:
@@ -144,6 +149,8 @@ def _keep_aligned(prints: Fingerprints, pairs: Pairs, *, mirrored: bool) -> Pair
         some = pairs[start : start + _CLOSE]
         ones, others = (prints.layouts[some[:, end]].astype(np.float32) for end in (0, 1))
         others = others[:, :, ::-1] if mirrored else others
+        possible = misfit_floor(ones, others) <= MAX_SCREENED + _ROUNDING
+        some, ones, others = some[possible], ones[possible], others[possible]
         screened = misfit(ones, others) <= MAX_SCREENED
         fits = aligned_misfit(ones[screened], others[screened]) <= MAX_MISFIT
         kept.append(some[screened][fits])

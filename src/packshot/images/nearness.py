@@ -7,7 +7,7 @@ looked at; those that are not are compared by one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,21 @@ LEAF = 128
 AXES = 3
 """Along which leaves are parted: more of them would make leaves wider in each."""
 
-_AT_ONCE = 32_768
+_AT_ONCE = 4_096
 """Vectors that a leaf is compared with at once: what bounds the memory."""
 
 _SLACK = 1e-4
 """Of a squared distance of unit vectors in float32: what passes for its sake is measured again."""
 
 
-def near_pairs(ones: Floats, others: Floats, distance: float, *, alike: bool) -> Iterator[Ints]:
+def near_pairs(
+    ones: Floats, others: Floats, distance: float, *, alike: bool, also: Callable[[Ints, Ints], NDArray[np.bool_]] | None = None
+) -> Iterator[Ints]:
     """Pairs (row of `ones`, row of `others`), int64 (M, 2), at most `distance` apart, a leaf's at a time.
 
     The vectors, (N, D) and (K, D), are no longer than about 1. With `alike`, row i of one is as far from row j of the other as
     the other way about (the same vectors, or their mirror images): of a pair and its reverse one may be left out then.
+    `also` tells, of rows of each, which pairs are wanted at all: it is asked before distances are measured exactly.
     """
     axes = _main_axes(others)
     ones, others = ones @ axes, others @ axes
@@ -50,6 +53,9 @@ def near_pairs(ones: Floats, others: Floats, distance: float, *, alike: bool) ->
             closeness = rows[leaf] @ columns[some].T
             across, down = np.divmod(np.flatnonzero(closeness >= np.float32(-(distance**2 + _SLACK) / 2)), len(some))
             across, down = leaf[across], some[down]
+            if also is not None:
+                wanted = also(across, down)
+                across, down = across[wanted], down[wanted]
             exact = np.square(ones[across] - others[down]).sum(axis=1) <= distance**2
             yield np.stack([across[exact], down[exact]], axis=1)
 
