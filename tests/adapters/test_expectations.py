@@ -9,6 +9,7 @@ import pytest
 from packshot.adapters import expectations as module
 from packshot.adapters.expectations import Table, check
 from packshot.errors import DataRejected, PackshotError
+from packshot.sources.drift import describe_catalog
 from packshot.sources.expected import Rule
 
 FRAME = pd.DataFrame({"path": ["a\n", "b", "c", "d"], "x": [1.0, 2.0, 3.0, 4.0], "kind": ["p", "p", "q", "r"]})
@@ -104,3 +105,21 @@ def test_nothing_is_left_in_temporary_folders(tmp_path: Path, monkeypatch: pytes
     check([table()], tmp_path / "docs")
     assert not list((tmp_path / "tmp").iterdir())
     assert module.check is check
+
+
+def test_what_the_data_say_cannot_break_out_of_the_docs(tmp_path: Path) -> None:
+    attack = "<img src=x onerror=alert(1)>"
+    frame = pd.DataFrame({"path": [attack, "b"], "colour": pd.Series([attack, "red"], dtype=object)})
+    before = describe_catalog("e" * 64, pd.DataFrame({"colour": [f"{attack}{attack}", "red"]}), {"colour": "label"})
+    rules = (
+        Rule("rows", "rows", low=1),
+        Rule("known", "not_null", "colour"),
+        Rule(f"of {attack}", "one_of", "colour", allowed=("blue", f"{attack} too")),
+        Rule("words", "matches", "colour", pattern=r"\A(?:red|<b>)\Z"),
+        Rule("drift", "stable", "colour", high=0.1, reference=before.columns[0]),
+    )
+    found = check([Table("photos", frame, "path", rules)], tmp_path)
+    assert [one.unexpected for one in found] == [0, 0, 2, 1, 0]
+    pages = [path.read_text() for path in tmp_path.rglob("*.html")]
+    assert any("&lt;img src=x" in page for page in pages)
+    assert not any("<img src=x" in page or "<b>)" in page for page in pages)
