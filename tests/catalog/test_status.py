@@ -86,6 +86,8 @@ def test_a_status_leads_from_nothing_to_data_that_can_be_trained_on(tmp_path: Pa
     torn = look(project)
     assert torn.next.command == "dvc checkout data/catalog.dvc"
     assert any("data/catalog" in line for line in torn.outdated)
+    next((project.root / "data" / "catalog").glob("index-*.parquet")).unlink()
+    assert look(project).next.command == "dvc checkout data/catalog.dvc"
 
 
 @pytest.fixture(scope="module")

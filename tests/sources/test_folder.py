@@ -96,6 +96,15 @@ def test_what_is_no_photo_is_passed_over_by_name(tmp_path: Path, caplog: pytest.
     assert all(name in caplog.text for name in ("Thumbs.db", "notes.txt", "prices.csv", "README.md", "__MACOSX"))
 
 
+def test_many_files_that_are_no_photos_make_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "hat/a.jpg", *(f"hat/{index:02d}.txt" for index in range(40)))
+    with caplog.at_level(logging.INFO):
+        listed(tmp_path)
+    (line,) = caplog.messages
+    assert line.startswith("passed over, not photos: hat/00.txt, hat/01.txt")
+    assert line.endswith(" and 30 more")
+
+
 def test_pictures_of_other_formats_are_refused_by_name(tmp_path: Path) -> None:
     names = [f"hat/a{suffix}" for suffix in (".gif", ".HEIC", ".tiff", ".avif", ".cr2", ".svg")]
     put(tmp_path, *names)

@@ -134,7 +134,14 @@ def status(params: Params, layout: Layout) -> Status:
         next=_UNREAD_STEP
         if unread and ingested is None
         else _next(
-            offer is not None, pointer.is_file(), relative in (stale or {}), ingested, pending, validated, bool(stale), changed
+            offer is not None,
+            pointer.is_file(),
+            relative in (stale or {}) and layout.catalog.exists(),
+            ingested,
+            pending,
+            validated,
+            bool(stale),
+            changed,
         ),
     )
 
@@ -199,13 +206,13 @@ def _next(
     changed: tuple[str, ...],
 ) -> Step:
     """The first thing that is missing on the way to data that can be trained on."""
+    if drifted:
+        why = "data/catalog is not what data/catalog.dvc says: undo that, or add what you want with 'packshot catalog add'"
+        return Step(command="dvc checkout data/catalog.dvc", why=why)
     if not offered:
         if versioned:
             return Step(command="dvc pull data/catalog.dvc", why="the photos of this version are not here")
         return Step(command="packshot catalog add SOURCE", why="the source that params.yaml names has no photos here")
-    if drifted:
-        why = "data/catalog is not what data/catalog.dvc says: undo that, or add what you want with 'packshot catalog add'"
-        return Step(command="dvc checkout data/catalog.dvc", why=why)
     if ingested is None:
         return Step(command="dvc repro validate", why="nothing is ingested yet")
     if pending and pending.total:

@@ -42,6 +42,8 @@ REFUSED_SUFFIXES = {
 }
 """Pictures of formats that are not taken: refused by name. What is no picture at all (.txt, .csv ...) is passed over."""
 
+_NAMED = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -74,9 +76,13 @@ class Folder(Source):
                 f"the folder cannot be listed: {error.strerror}", where=str(folder), advice="give yourself the right to read it"
             ) from error
         empty = True
-        for item in _root(entries):
+        passed: list[str] = []
+        for item in _root(entries, passed):
             empty = False
             yield item
+        if passed:
+            more = f" and {len(passed) - _NAMED:,} more" if len(passed) > _NAMED else ""
+            log.info("passed over, not photos: %s%s", ", ".join(map(escape, passed[:_NAMED])), more)
         if empty:
             raise DataRejected("the folder holds no photo", where=str(folder), advice="put photos into it: category/*.jpg")
 
@@ -96,31 +102,31 @@ def is_plain(char: str) -> bool:
     return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or char in "\u200c\u200d"
 
 
-def _root(entries: list[os.DirEntry[str]]) -> Iterator[Photo | BadPhoto]:
+def _root(entries: list[os.DirEntry[str]], passed: list[str]) -> Iterator[Photo | BadPhoto]:
     spellings: dict[str, str] = {}
     for entry in entries:
         if is_litter(entry.name):
-            _pass_over(entry.name)
+            passed.append(entry.name)
         elif entry.is_dir(follow_symlinks=False):
             category = unicodedata.normalize("NFC", entry.name)
             twin = spellings.setdefault(category.casefold(), category)
             if twin != category:
                 log.warning("the categories '%s' and '%s' differ only in case", escape(twin), escape(category))
-            yield from _category(Path(entry.path), entry.name, category)
+            yield from _category(Path(entry.path), entry.name, category, passed)
         elif fault := _fault(entry):
             yield _bad(entry.name, "", *fault)
         elif _suffix(entry.name) in SUFFIXES or _suffix(entry.name) in REFUSED_SUFFIXES:
             yield _bad(entry.name, "", "NAME", "lies in no category's folder")
         else:
-            _pass_over(entry.name)
+            passed.append(entry.name)
 
 
-def _category(folder: Path, name: str, category: str) -> Iterator[Photo | BadPhoto]:
+def _category(folder: Path, name: str, category: str, passed: list[str]) -> Iterator[Photo | BadPhoto]:
     if not all(map(is_plain, name)) or name != name.strip():
         yield _bad(name, category, "NAME", "a category's name is text on one line, without spaces around it")
         return
     offered, seen = 0, set[str]()
-    for item in _tree(folder, name, category):
+    for item in _tree(folder, name, category, passed):
         offered += 1
         if isinstance(item, Photo) and item.name in seen:
             yield _bad(item.name, category, "NAME", "another file has the same name, spelt in other code points")
@@ -132,7 +138,7 @@ def _category(folder: Path, name: str, category: str) -> Iterator[Photo | BadPho
         yield _bad(name, category, "EMPTY_CATEGORY", "the folder holds no photo")
 
 
-def _tree(folder: Path, below: str, category: str) -> Iterator[Photo | BadPhoto]:
+def _tree(folder: Path, below: str, category: str, passed: list[str]) -> Iterator[Photo | BadPhoto]:
     try:
         entries = _entries(folder)
     except OSError as error:
@@ -142,9 +148,9 @@ def _tree(folder: Path, below: str, category: str) -> Iterator[Photo | BadPhoto]
         name = f"{below}/{entry.name}"
         suffix = _suffix(entry.name)
         if is_litter(entry.name):
-            _pass_over(name)
+            passed.append(name)
         elif entry.is_dir(follow_symlinks=False):
-            yield from _tree(Path(entry.path), name, category)
+            yield from _tree(Path(entry.path), name, category, passed)
         elif fault := _fault(entry):
             yield _bad(name, category, *fault)
         elif suffix in SUFFIXES:
@@ -152,7 +158,7 @@ def _tree(folder: Path, below: str, category: str) -> Iterator[Photo | BadPhoto]
         elif suffix in REFUSED_SUFFIXES:
             yield _bad(name, category, "FORMAT", f"'{suffix}' is not taken; JPEG, PNG and WebP are")
         else:
-            _pass_over(name)
+            passed.append(name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -178,10 +184,6 @@ def _fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
 
 def _bad(name: str, category: str, reason: str, detail: str) -> BadPhoto:
     return BadPhoto(path=escape(name), category=escape(category), reason=reason, detail=detail)
-
-
-def _pass_over(name: str) -> None:
-    log.info("passed over, not a photo: %s", escape(name))
 
 
 def _suffix(name: str) -> str:
