@@ -134,7 +134,7 @@ def _check(gx: Any, context: Any, source: Any, table: Table) -> list[Expectation
 
 
 def _defuse(context: Any, suite: Any, key: Any, outcome: Any) -> None:
-    """Escape whatever the data say in what Data Docs are drawn from: Great Expectations puts values into its pages as they are."""
+    """Escape whatever the data say in what Data Docs are drawn from: Great Expectations puts them into its pages as they are."""
     for result in outcome.results:
         result.result = _quote(result.result)
         result.expectation_config.kwargs = _quote(result.expectation_config.kwargs)
