@@ -37,12 +37,12 @@ def near_pairs(
     `also` tells, of rows of each, which pairs are wanted at all: it is asked before distances are measured exactly.
     """
     axes = _main_axes(others)
-    ones, others = ones @ axes, others @ axes
-    tall = _leaves(ones)
-    wide = tall if alike else _leaves(others)
-    low, high = _boxes(ones, tall)
-    floor, roof = _boxes(others, wide)
-    rows, columns = _extend(ones, first=True), _extend(others, first=False)
+    turned, there = ones @ axes, others @ axes
+    tall = _leaves(turned)
+    wide = tall if alike else _leaves(there)
+    low, high = _boxes(turned, tall)
+    floor, roof = _boxes(there, wide)
+    rows, columns = _extend(turned, first=True), _extend(there, first=False)
     for place, leaf in enumerate(tall):
         start = place if alike else 0
         gaps = np.maximum(0.0, np.maximum(floor[start:] - high[place], low[place] - roof[start:]))
@@ -56,6 +56,7 @@ def near_pairs(
             if also is not None:
                 wanted = also(across, down)
                 across, down = across[wanted], down[wanted]
+            # Of the vectors as they came: their turn depends on all the others, and so would a pair on the very bound.
             exact = np.square(ones[across] - others[down]).sum(axis=1) <= distance**2
             yield np.stack([across[exact], down[exact]], axis=1)
 
