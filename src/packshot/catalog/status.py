@@ -119,13 +119,15 @@ def status(params: Params, layout: Layout) -> Status:
     stale = _try(lambda: outdated(layout, targets), notes)
     kept = [path for path in (relative, "data/.gitignore", "dvc.lock", "params.yaml") if (layout.root / path).is_file()]
     changed = uncommitted(layout, kept)
+    # A packed catalogue has a version before it is ingested; any other source's is that of what was ingested.
+    versioned = {relative} if layout.root / source.path == layout.catalog else {relative, "ingest"}
     ingested = _ingested(catalog, rows, copies or 0) if catalog and rows is not None else None
     pending = find_pending(offer, rows, catalog) if catalog and rows is not None and offer is not None else None
     validated = _validated(layout, catalog, notes)
     return Status(
         source=source.describe(),
         version=data_version(layout),
-        committed=stale is not None and not changed and not stale.keys() & {relative, "ingest"},
+        committed=stale is not None and not changed and not stale.keys() & versioned,
         ingested=ingested,
         pending=pending,
         validated=validated,
