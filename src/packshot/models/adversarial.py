@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
+from packshot.models.base import Batch, Terms
 from packshot.models.blocks import Critic
 
 
@@ -26,6 +27,23 @@ def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor, conditi
     images = images.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(images, categories, conditions).sum(), images, create_graph=True)
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def critic_terms(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float) -> Terms:
+    """What the critic lowers: its pairing of `batch` with pictures drawn for it, both shifted by `translate` first."""
+    drawn = translate(drawn, translation)
+    real = critic(translate(batch.images, translation), batch.categories, batch.conditions)
+    return {"relativistic": relativistic_loss(real, critic(drawn, batch.categories, batch.conditions))}
+
+
+def penalty_terms(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float, weight: float) -> Terms:
+    """R1 and R2 of the critic, times `weight`, at `batch` and at pictures drawn for it, both shifted by `translate`."""
+    drawn = translate(drawn, translation)
+    asked = batch.categories, batch.conditions
+    return {
+        "r1": weight * gradient_penalty(critic, translate(batch.images, translation), *asked),
+        "r2": weight * gradient_penalty(critic, drawn, *asked),
+    }
 
 
 def translate(images: Tensor, chance: float) -> Tensor:

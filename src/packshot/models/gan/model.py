@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, silu
 
-from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.adversarial import critic_terms, penalty_terms, relativistic_loss, translate
 from packshot.models.base import Batch, ImageModel, Optimizer, Phase, Terms, seeded_normal
 from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
 from packshot.models.gan.config import Config
@@ -87,21 +87,15 @@ class GAN(ImageModel):
         return pictures
 
     def critic_loss(self, batch: Batch) -> Terms:
-        chance = self.config.translation
         with torch.no_grad():
-            drawn = translate(self._draw(batch), chance)
-        real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
-        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories, batch.conditions))}
+            drawn = self._draw(batch)
+        return critic_terms(self.critic, batch, drawn, translation=self.config.translation)
 
     def penalty(self, batch: Batch) -> Terms:
-        chance, weight = self.config.translation, self.config.penalty * self.config.penalty_every
         with torch.no_grad():
-            drawn = translate(self._draw(batch), chance)
-        asked = batch.categories, batch.conditions
-        return {
-            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), *asked),
-            "r2": weight * gradient_penalty(self.critic, drawn, *asked),
-        }
+            drawn = self._draw(batch)
+        weight = self.config.penalty * self.config.penalty_every
+        return penalty_terms(self.critic, batch, drawn, translation=self.config.translation, weight=weight)
 
     def generator_loss(self, batch: Batch) -> Terms:
         chance = self.config.translation

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.adversarial import critic_terms, penalty_terms, relativistic_loss, translate
 from packshot.models.base import Batch, Fit, ImageModel, Optimizer, Phase, Terms, seeded_normal
 from packshot.models.blocks import Critic, Decoder, Encoder, widths
 from packshot.models.flow import LatentFlow
@@ -122,21 +122,15 @@ class VAE(ImageModel):
         return self.config.polish
 
     def critic_loss(self, batch: Batch) -> Terms:
-        chance = self._polish.translation
         with torch.no_grad():
-            drawn = translate(self._redraw(batch), chance)
-        real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
-        return {"relativistic": relativistic_loss(real, self.critic(drawn, batch.categories, batch.conditions))}
+            drawn = self._redraw(batch)
+        return critic_terms(self.critic, batch, drawn, translation=self._polish.translation)
 
     def penalty(self, batch: Batch) -> Terms:
-        chance, weight = self._polish.translation, self._polish.penalty * self._polish.penalty_every
         with torch.no_grad():
-            drawn = translate(self._redraw(batch), chance)
-        asked = batch.categories, batch.conditions
-        return {
-            "r1": weight * gradient_penalty(self.critic, translate(batch.images, chance), *asked),
-            "r2": weight * gradient_penalty(self.critic, drawn, *asked),
-        }
+            drawn = self._redraw(batch)
+        weight = self._polish.penalty * self._polish.penalty_every
+        return penalty_terms(self.critic, batch, drawn, translation=self._polish.translation, weight=weight)
 
     def polish_loss(self, batch: Batch) -> Terms:
         again, chance = self._redraw(batch), self._polish.translation
