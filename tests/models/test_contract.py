@@ -118,6 +118,27 @@ def test_sampling_and_reconstructing_leave_the_global_chances_alone(model: Image
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_truncation_pulls_pictures_together(model: ImageModel) -> None:
+    _fit(model)
+    noise, categories = torch.randn(24, *model.noise_shape), torch.zeros(24, dtype=torch.int64)
+    spread = [float(model.draw(noise, categories, truncation=share).std(dim=0).mean()) for share in (1.0, 0.5, 0.05)]
+    assert spread[0] > spread[1] > spread[2]
+
+
+def test_the_chances_of_a_step_do_not_depend_on_how_it_is_shared_out(model: ImageModel) -> None:
+    batch = toy_batch(12)
+    parts = [
+        replace(batch, categories=batch.categories[rows], first=rows.start, whole=12) for rows in (slice(0, 5), slice(5, 12))
+    ]
+    for chances in (Batch.normal, Batch.uniform):
+        torch.manual_seed(4)
+        whole, shared = chances(batch, 3), []
+        for part in parts:
+            torch.manual_seed(4)
+            shared.append(chances(part, 3))
+        assert torch.equal(torch.cat(shared), whole)
+
+
 def test_another_seed_is_another_picture(model: ImageModel) -> None:
     _fit(model)
     first, second = model.sample(torch.tensor([1, 1]), [1, 1 + 2**32])
@@ -150,8 +171,7 @@ def test_every_loss_is_finite_and_moves_the_parts_of_its_phase(model: ImageModel
     torch.manual_seed(0)
     for phase in model.phases():
         model.zero_grad()
-        terms = phase.loss(toy_batch(conditions=bool(model.conditions)))
-        total = torch.stack(list(terms.values())).sum()
+        total = phase.loss(toy_batch(conditions=bool(model.conditions))).total
         assert bool(total.isfinite()), phase.name
         total.backward()  # type: ignore[no-untyped-call]
         moved = [parameter.grad is not None for part in phase.modules for parameter in part.parameters()]

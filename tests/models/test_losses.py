@@ -10,11 +10,17 @@ import torch
 from torch import nn
 
 from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.base import Batch
 from packshot.models.blocks import ComparingCritic, Critic, peer_deviation
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
 from packshot.models.vae.model import calibrated_error, kl_divergence, posterior_sample
 from packshot.records import ImageSpec
+
+
+def _batch(count: int) -> Batch:
+    """Photos of which only the number matters."""
+    return Batch(torch.zeros(count, 1, 1, 1), torch.zeros(count, dtype=torch.int64), torch.arange(count), torch.zeros(count))
 
 
 def test_kl_is_that_of_torch_distributions() -> None:
@@ -37,7 +43,7 @@ def test_the_calibrated_error_is_the_likelihood_at_the_best_sigma() -> None:
 
 def test_posterior_samples_have_the_posteriors_moments() -> None:
     torch.manual_seed(0)
-    drawn = posterior_sample(torch.full((200_000, 1), 2.0), torch.full((200_000, 1), math.log(9.0)))
+    drawn = posterior_sample(torch.full((200_000, 1), 2.0), torch.full((200_000, 1), math.log(9.0)), _batch(200_000))
     assert float(drawn.mean()) == pytest.approx(2.0, abs=0.03)
     assert float(drawn.std()) == pytest.approx(3.0, abs=0.03)
 
@@ -92,7 +98,7 @@ def test_relativistic_pairing_is_antisymmetric_and_log_two_at_a_draw() -> None:
 def test_translation_moves_whole_pictures_by_an_eighth_at_most_and_repeats_the_border() -> None:
     torch.manual_seed(0)
     images = torch.randn(64, 3, 16, 16)
-    moved = translate(images, 1.0)
+    moved = translate(images, _batch(64), 1.0)
     padded = nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
     shifts = [(y, x) for y in range(5) for x in range(5)]
     found = set()
@@ -101,8 +107,8 @@ def test_translation_moves_whole_pictures_by_an_eighth_at_most_and_repeats_the_b
         assert matches
         found.add(matches[0])
     assert len(found) > 15
-    assert torch.equal(translate(images, 0.0), images)
-    still = (translate(images, 0.5) == images).flatten(1).all(dim=1).float().mean()
+    assert torch.equal(translate(images, _batch(64), 0.0), images)
+    still = (translate(images, _batch(64), 0.5) == images).flatten(1).all(dim=1).float().mean()
     assert 0.3 < float(still) < 0.75
 
 
@@ -112,7 +118,7 @@ def test_translation_can_be_differentiated_twice() -> None:
 
     def shifted(images: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(5)
-        return translate(images, 1.0).square()
+        return translate(images, _batch(2), 1.0).square()
 
     assert torch.autograd.gradgradcheck(shifted, images)
 
@@ -212,5 +218,5 @@ def test_the_flow_loss_of_an_unmoved_flow_is_the_variance_of_its_target() -> Non
     torch.manual_seed(0)
     flow = LatentFlow(4, 2, width=8, blocks=1)
     flow.standardise(torch.full((4,), 3.0), torch.full((4,), 4.0))
-    loss = flow.loss(3 + 2 * torch.randn(50_000, 4), torch.zeros(50_000, dtype=torch.int64), drop=0.1)
+    loss = flow.loss(3 + 2 * torch.randn(50_000, 4), _batch(50_000), drop=0.1)
     assert loss.item() == pytest.approx(2.0, abs=0.03)

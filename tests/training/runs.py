@@ -12,6 +12,7 @@ from packshot.models.weights import WeightsCard
 from packshot.records import Condition
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe
+from packshot.training.hardware import Machine
 from packshot.training.log import Pixels
 from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams
@@ -69,7 +70,7 @@ def desk(folder: Path, settings: TrainParams, seed: int = SEED, conditions: tupl
         params=recipe.content_digest(),
         seed=seed,
     )
-    return Checkpoints(folder, Identity.here(recipe, "d" * 64, CPU, settings.threads), card)
+    return Checkpoints(folder, Identity.here(recipe, "d" * 64, Machine.choose(settings)), card)
 
 
 def run_through(
@@ -82,7 +83,16 @@ def run_through(
     keeper = desk(folder, settings, seed, conditions)
     keeper.resumable()
     model = build(settings.runs[0], IMAGE, CATEGORIES, conditions, seed=seed, device=CPU)
-    return train(model, photos(conditions=conditions), settings.runs[0], settings, seed=seed, log=log or Heard(), keeper=keeper)
+    return train(
+        model,
+        photos(conditions=conditions),
+        settings.runs[0],
+        settings,
+        seed=seed,
+        machine=Machine.choose(settings),
+        log=log or Heard(),
+        keeper=keeper,
+    )
 
 
 def run_in_a_child(folder: str, name: str, failpoint: str, *, conditioned: bool = False) -> None:

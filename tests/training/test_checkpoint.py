@@ -24,8 +24,8 @@ def stopped(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_two_states_are_kept_and_no_draft(stopped: Path) -> None:
-    assert [path.name[:15] for path in _states(stopped)] == ["state-000000036", "state-000000040"]
+def test_three_states_are_kept_and_no_draft(stopped: Path) -> None:
+    assert [path.name.split("-")[2] for path in _states(stopped)] == ["000000027", "000000036", "000000040"]
     assert not list(stopped.rglob("*.draft"))
 
 
@@ -53,7 +53,7 @@ def test_with_every_state_broken_the_training_starts_anew(stopped: Path) -> None
 
 
 def test_a_draft_of_a_killed_write_is_removed(stopped: Path) -> None:
-    draft = stopped / ".state-000000040-ab.safetensors.17.draft"
+    draft = stopped / ".state-000004-000000040-ab.safetensors.17.draft"
     draft.write_bytes(b"half")
     assert desk(stopped, params("gan")).resumable()
     assert not draft.exists()
@@ -77,7 +77,7 @@ def test_a_training_that_changed_in_anything_starts_anew_and_says_in_what(
         ("torch_version", "1.0"),
         ("device", "cuda H200"),
         ("threads", 2),
-        ("dtype", "bfloat16"),
+        ("precision", "bfloat16"),
     ],
 )
 def test_each_part_of_the_identity_counts(stopped: Path, field: str, value: object) -> None:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from packshot.errors import TrainingFailed, UsageError
-from packshot.models.base import Batch, Terms
+from packshot.models.base import Batch, Loss
 from packshot.models.gan.model import GAN
-from packshot.training.loop import build, choose_device, train
-from packshot.training.params import Run, TrainParams
+from packshot.training.hardware import Machine, choose_device
+from packshot.training.loop import build, train
+from packshot.training.params import Run, TrainParams, WatchParams
 from packshot.training.progress import curves_csv
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_pixels
 from tests.training.runs import CPU, SEED, Heard, desk, params, photos, run_through
@@ -104,8 +105,8 @@ class _Poisoned(GAN):
 
     poison, turns = "loss", 0
 
-    def generator_loss(self, batch: Batch) -> Terms:
-        terms = dict(super().generator_loss(batch))
+    def generator_loss(self, batch: Batch) -> Loss:
+        terms = dict(super().generator_loss(batch).terms)
         self.turns += 1
         if self.turns == 5:
             if self.poison == "loss":
@@ -113,24 +114,27 @@ class _Poisoned(GAN):
             else:
                 weight = self.generator.category.weight
                 terms["spike"] = (weight - weight.detach()).abs().sqrt().sum()  # 0, with a slope that is no number
-        return terms
+        return Loss(terms)
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
 def test_a_training_that_is_not_finite_stops_before_a_weight_is_touched(poison: str, tmp_path: Path) -> None:
-    settings = params("gan")
+    settings = params("gan", watch=WatchParams(retries=0))
     keeper = desk(tmp_path, settings)
     torch.manual_seed(0)
     model = _Poisoned(SMALL["gan"], IMAGE, CATEGORIES)  # type: ignore[arg-type]
     model.poison = poison
     with pytest.raises(TrainingFailed, match="not finite") as failed:
-        train(model, photos(), settings.runs[0], settings, seed=SEED, log=Heard(), keeper=keeper)
+        train(
+            model, photos(), settings.runs[0], settings, seed=SEED, machine=Machine.choose(settings), log=Heard(), keeper=keeper
+        )
     assert failed.value.exit_code == 11
     assert failed.value.where == "gan, step 4, phase 'generator'"
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
     evidence = json.loads((tmp_path / "failure.json").read_text())
     assert (evidence["step"], evidence["phase"], len(evidence["rows"])) == (4, "generator", 16)
-    assert "nan" in evidence["terms"].values()
+    assert "nan" in evidence["values"].values()
+    assert evidence["reason"] == "NOT_FINITE"
     assert (tmp_path / "failure.csv").read_text().startswith("step")
     assert not list(tmp_path.glob("weights/*"))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
-from packshot.models.base import Batch, Terms
+from packshot.models.base import Batch, Loss
 from packshot.models.blocks import Critic
 
 
@@ -29,24 +29,32 @@ def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor, conditi
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-def critic_terms(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float) -> Terms:
+def critic_loss(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float) -> Loss:
     """What the critic lowers: its pairing of `batch` with pictures drawn for it, both shifted by `translate` first."""
-    drawn = translate(drawn, translation)
-    real = critic(translate(batch.images, translation), batch.categories, batch.conditions)
-    return {"relativistic": relativistic_loss(real, critic(drawn, batch.categories, batch.conditions))}
+    drawn = translate(drawn, batch, translation)
+    real_scores = critic(translate(batch.images, batch, translation), batch.categories, batch.conditions)
+    drawn_scores = critic(drawn, batch.categories, batch.conditions)
+    return Loss({"relativistic": relativistic_loss(real_scores, drawn_scores)}, compare_scores(real_scores, drawn_scores))
 
 
-def penalty_terms(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float, weight: float) -> Terms:
+def compare_scores(real: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+    """The signals of a critic's turn: its mean scores, and how often a real photo's, (N,), lies above its drawn pair's, (N,)."""
+    return {"real": real.detach().mean(), "drawn": drawn.detach().mean(), "wins": (real > drawn).float().mean()}
+
+
+def penalty_loss(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float, weight: float) -> Loss:
     """R1 and R2 of the critic, times `weight`, at `batch` and at pictures drawn for it, both shifted by `translate`."""
-    drawn = translate(drawn, translation)
+    drawn = translate(drawn, batch, translation)
     asked = batch.categories, batch.conditions
-    return {
-        "r1": weight * gradient_penalty(critic, translate(batch.images, translation), *asked),
-        "r2": weight * gradient_penalty(critic, drawn, *asked),
-    }
+    return Loss(
+        {
+            "r1": weight * gradient_penalty(critic, translate(batch.images, batch, translation), *asked),
+            "r2": weight * gradient_penalty(critic, drawn, *asked),
+        }
+    )
 
 
-def translate(images: Tensor, chance: float) -> Tensor:
+def translate(images: Tensor, batch: Batch, chance: float) -> Tensor:
     """Shift each picture, with probability `chance`, by up to an eighth of its side along both axes; the border is repeated.
 
     Differentiable augmentation (Zhao et al. 2020, Karras et al. 2020a). The shift is a product with selection matrices, whose
@@ -54,11 +62,12 @@ def translate(images: Tensor, chance: float) -> Tensor:
     """
     if not chance:
         return images
-    count, side = len(images), images.shape[-1]
+    side = images.shape[-1]
     reach = side // 8
-    shifts = torch.randint(-reach, reach + 1, (2, count, 1), device=images.device)
-    shifts = shifts * (torch.rand(count, 1, device=images.device) < chance)
-    sources = (torch.arange(side, device=images.device) + shifts).clamp(0, side - 1)
+    chances = batch.uniform(3)
+    shifts = (chances[:, :2] * (2 * reach + 1)).long().clamp_max(2 * reach) - reach
+    shifts = shifts * (chances[:, 2:] < chance)
+    sources = (torch.arange(side, device=images.device) + shifts.T[:, :, None]).clamp(0, side - 1)
     rows, columns = one_hot(sources, side).to(images.dtype)[:, :, None]
     shifted: Tensor = rows @ images @ columns.transpose(-1, -2)
     return shifted

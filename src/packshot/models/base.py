@@ -14,8 +14,22 @@ from torch import Tensor, nn
 from packshot.models.config import ModelConfig
 from packshot.records import Condition, ImageSpec
 
-Terms = Mapping[str, Tensor]
-"""Scalar terms of a loss by name; their sum is lowered."""
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What one turn of a phase came to: the scalar `terms` whose sum is lowered, and what it saw on the way.
+
+    `signals` are scalars without a gradient, for the curves and the watch. Those with an agreed meaning: `real` and `drawn`, a
+    critic's mean scores; `wins`, the share of its pairs in which it is right; `active_units`, of a VAE's latents.
+    """
+
+    terms: Mapping[str, Tensor]
+    signals: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of the terms."""
+        return torch.stack(list(self.terms.values())).sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +38,10 @@ class Batch:
 
     `rows` (int64, (N,)) says which training photos they are and `flipped` (bool, (N,)) which of them are mirrored. `conditions`
     (float32, (N, D)) says what is known of their attributes; None where the model is to know of none.
+
+    Where a step's photos are shared out, among processes or one part after the other, this is the part from `first` on of the
+    `whole` photos. A loss takes its chances from here: every part draws them for the whole and keeps its own, so that it does not
+    matter how a step is shared out.
     """
 
     images: Tensor
@@ -31,6 +49,23 @@ class Batch:
     rows: Tensor
     flipped: Tensor
     conditions: Tensor | None = None
+    first: int = 0
+    whole: int = 0
+    """Photos of the step; 0 where these are all."""
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise, float32 (N, *shape), by torch's global generator."""
+        return self._mine(torch.randn(self.whole or len(self), *shape, device=self.categories.device))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform chances in [0, 1), float32 (N, *shape), by torch's global generator."""
+        return self._mine(torch.rand(self.whole or len(self), *shape, device=self.categories.device))
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        return drawn[self.first : self.first + len(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +94,15 @@ class Phase:
 
     name: str
     modules: tuple[nn.Module, ...]
-    loss: Callable[[Batch], Terms]
+    loss: Callable[[Batch], Loss]
     optimizer: Optimizer
     shares: str = ""
     """The name of the optimiser state; the phase's own name where empty."""
     start: float = 0.0
     stop: float = 1.0
     every: int = 1
+    second_order: bool = False
+    """Whether the loss holds a gradient, as R1 does: such a turn is never compiled."""
     batch_size: int | None = None
     averaged: tuple[nn.Module, ...] = field(default=())
     """The parts whose moving average is what gets deployed; they take it over themselves once the phase is through."""
@@ -97,6 +134,8 @@ class ImageModel(nn.Module, ABC):
     categories: tuple[str, ...]
     conditions: tuple[Condition, ...]
     config: ModelConfig
+    noise_shape: tuple[int, ...]
+    """Of the noise that one new picture is drawn from."""
     latent_size: int
     """How many numbers a picture is told in: PCA with as many is what its reconstructions must stand beside."""
     encodes: bool
@@ -117,11 +156,18 @@ class ImageModel(nn.Module, ABC):
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
         """Fit in closed form what is deployed but not trained, before weights are kept or pictures drawn."""
 
-    @abstractmethod
     def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
         """Draw one new picture for each (category, seed, condition): categories int64 (N,), seeds N integers in [0, 2**63).
 
         A picture's chances come from its own seed alone, whatever stands beside it in the batch.
+        """
+        return self.draw(seeded_normal(seeds, self.noise_shape).to(categories.device), categories, conditions)
+
+    @abstractmethod
+    def draw(self, noise: Tensor, categories: Tensor, conditions: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
+        """Draw one new picture for each row of standard normal noise, float32 (N, *noise_shape).
+
+        `truncation` in (0, 1] pulls what is drawn towards the most likely pictures of what is asked for; 1 leaves it as it is.
         """
 
     @abstractmethod

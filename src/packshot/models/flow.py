@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from packshot.models.base import Batch
 from packshot.models.blocks import ConditionEmbedding
 
 TIME_FEATURES = 64
@@ -67,15 +68,14 @@ class LatentFlow(nn.Module):
         velocity: Tensor = self.leave(silu(self.norm(state)))
         return velocity
 
-    def loss(self, latents: Tensor, categories: Tensor, conditions: Tensor | None = None, *, drop: float) -> Tensor:
-        """The mean squared error of the velocity at a random time.
+    def loss(self, latents: Tensor, batch: Batch, *, drop: float) -> Tensor:
+        """The mean squared error of the velocity of `latents`, those of the batch's photos, at a random time.
 
         With probability `drop` the category is forgotten, and the attributes with it.
         """
-        target = (latents - self.shift) / self.scale
-        noise, times = torch.randn_like(target), torch.rand(len(target), device=target.device)
-        forgotten = torch.rand(len(target), device=target.device) < drop
-        categories = categories.masked_fill(forgotten, self.anything)
+        target, conditions = (latents - self.shift) / self.scale, batch.conditions
+        noise, times, forgotten = batch.normal(*target.shape[1:]), batch.uniform(), batch.uniform() < drop
+        categories = batch.categories.masked_fill(forgotten, self.anything)
         if conditions is not None:
             conditions = conditions.masked_fill(forgotten[:, None], 0.0)
         along = times[:, None]

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-
 from packshot.adapters.tracking import RunLog, Tracking
 from packshot.adapters.versioning import data_version, git_commit
 from packshot.failpoints import failpoint
@@ -20,7 +18,8 @@ from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainRep
 from packshot.stages import clear
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
-from packshot.training.loop import build, choose_device
+from packshot.training.hardware import Machine
+from packshot.training.loop import build
 from packshot.training.loop import train as fit
 from packshot.training.params import Run
 from packshot.training.pictures import sample_sheet
@@ -39,21 +38,23 @@ def train(params: Params, layout: Layout) -> TrainReport:
     folder, source = layout.stage("train"), layout.stage("prepare")
     dataset = Dataset.read(source / "dataset.json")
     split = load_split(source, "train")
-    device = choose_device(params.train.device)
-    photos = Photos.resident(split, dataset.conditions, device)
+    machine = Machine.choose(params.train)
+    photos = Photos.resident(split, dataset.conditions, machine.device)
     checkpoints: list[Checkpoint] = []
     tracked: list[Tracked] = []
     metrics: dict[str, dict[str, float]] = {}
     tracking = Tracking.open(layout)
     with sole_owner(layout.resume):
         clear(folder)
-        desks = [_desk(run, params, layout, dataset, device) for run in params.train.runs]
+        desks = [_desk(run, params, layout, dataset, machine) for run in params.train.runs]
         for run, desk in zip(params.train.runs, desks, strict=True):
             going_on = desk.resumable()
             with _tracked(tracking, run, desk, _tags(params, layout, dataset), going_on=going_on) as runlog:
-                model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=device)
-                progress = Progress(run.name, params.train.steps_of(run), params.train.batch_size)
-                state = fit(model, photos, run, params.train, seed=params.seed, log=Both(progress, runlog), keeper=desk)
+                model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+                progress = Progress(run.name, params.train.steps_of(run), params.train.batch_size_of(run))
+                state = fit(
+                    model, photos, run, params.train, seed=params.seed, machine=machine, log=Both(progress, runlog), keeper=desk
+                )
             tracked.append(Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment))
             checkpoints += desk.publish(state, folder)
             write_bytes(folder / "curves" / f"{run.name}.csv", curves_csv(state.history).encode())
@@ -70,10 +71,10 @@ def train(params: Params, layout: Layout) -> TrainReport:
     return report
 
 
-def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, device: torch.device) -> Checkpoints:
+def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, machine: Machine) -> Checkpoints:
     """Where the run's states are kept until the stage is through."""
     recipe = Recipe.of(run, params.train, params.seed)
-    identity = Identity.here(recipe, dataset.digest, device, params.train.threads)
+    identity = Identity.here(recipe, dataset.digest, machine)
     card = WeightsCard(
         config=run.model,
         image=dataset.image,

@@ -19,6 +19,7 @@ from packshot.records import Condition
 
 CHUNK = 256
 """Photos handed over at once when all of them are asked for."""
+ALL = slice(None)
 FORGET = 0.3
 """How often each attribute of a photo is left unsaid in training, so that models learn to draw without it.
 
@@ -61,8 +62,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self.categories)
 
-    def batch(self, seed: int, step: int, size: int, *, flips: bool) -> Batch:
-        """The `step`-th batch of `size` photos: epochs follow each other without a gap, each in an order of its own."""
+    def batch(self, seed: int, step: int, size: int, *, flips: bool, part: slice = ALL) -> Batch:
+        """The `step`-th batch of `size` photos, or the `part` of it that is asked for.
+
+        Epochs follow each other without a gap, each in an order of its own.
+        """
         count = len(self)
         places = np.arange(step * size, (step + 1) * size)
         rows = np.empty(size, dtype=np.int64)
@@ -71,12 +75,13 @@ class Photos:
             rows[mine] = _order(mix(seed, "order", size, epoch), count)[places[mine] % count]
         chances = np.random.Generator(np.random.Philox(key=mix(seed, "flips", size, step)))
         flipped = chances.random(size) < (0.5 if flips else 0.0)
-        batch = self._take(rows, flipped)
+        first, _, _ = part.indices(size)
+        batch = replace(self._take(rows[part], flipped[part]), first=first, whole=size)
         if batch.conditions is None:
             return batch
         lots = np.random.Generator(np.random.Philox(key=mix(seed, "attributes", size, step)))
         said = lots.random((size, len(self.sizes)), dtype=np.float32) >= FORGET
-        columns = torch.from_numpy(np.repeat(said, self.sizes, axis=1)).to(batch.conditions.device)
+        columns = torch.from_numpy(np.repeat(said[part], self.sizes, axis=1)).to(batch.conditions.device)
         return replace(batch, conditions=batch.conditions * columns)
 
     def every(self, *, flips: bool) -> Iterator[Batch]:

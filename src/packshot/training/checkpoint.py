@@ -1,6 +1,7 @@
-"""The states of a training that is not finished, in a folder of their own: all or nothing, digests checked, two at most.
+"""The states of a training that is not finished, in a folder of their own: all or nothing, digests checked, three at most.
 
-A state is one file, `state-<step>-<sha256>.safetensors`: its name is its promise, and the rename that gives it is the commit.
+A state is one file, `state-<number>-<step>-<sha256>.safetensors`: its name is its promise, and the rename that gives it is the
+commit. Numbers only rise, so that the newest is known where a training went back to an earlier step.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -22,14 +23,15 @@ from torch import Tensor
 import packshot
 from packshot.errors import IntegrityError, Locked, OutOfResources
 from packshot.failpoints import failpoint
-from packshot.models.base import Batch
 from packshot.models.weights import KEY, WeightsCard, save_weights
 from packshot.records import Checkpoint, Digest, Record, file_digest, write_bytes
+from packshot.training.hardware import Machine
 from packshot.training.params import Run, TrainParams
 from packshot.training.progress import curves_csv
 from packshot.training.state import Facts, Kept, TrainState
+from packshot.training.watch import Trouble
 
-KEPT_STATES = 2
+KEPT_STATES = 3
 logger = logging.getLogger(__name__)
 
 
@@ -49,7 +51,7 @@ class Recipe(Record):
         return cls(
             run=run,
             steps=params.steps_of(run),
-            batch_size=params.batch_size,
+            batch_size=params.batch_size_of(run),
             flips=params.flips,
             checkpoints=params.checkpoints,
             report_every=params.report_every,
@@ -66,18 +68,18 @@ class Identity(Record):
     torch_version: str
     device: str
     threads: int
-    dtype: str = "float32"
+    precision: str
 
     @classmethod
-    def here(cls, recipe: Recipe, dataset: str, device: torch.device, threads: int) -> Identity:
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    def here(cls, recipe: Recipe, dataset: str, machine: Machine) -> Identity:
         return cls(
             recipe=recipe,
             dataset=dataset,
             code=_code_digest(),
             torch_version=torch.__version__,
-            device=f"{device.type} {name}",
-            threads=threads,
+            device=machine.name,
+            threads=machine.threads,
+            precision=machine.precision,
         )
 
     def differences(self, other: Identity) -> tuple[str, ...]:
@@ -101,8 +103,10 @@ class Failure(Record):
 
     run: str
     step: int
+    reason: str
+    detail: str
     phase: str
-    terms: dict[str, str]
+    values: dict[str, str]
     """As text: what failed is rarely a number."""
     rows: tuple[int, ...]
     """Of the training split."""
@@ -142,7 +146,14 @@ class Checkpoints:
 
         A state whose bytes are not those its name promises, or whose weights are gone, is skipped for the one before it.
         """
-        for path in self._states():
+        return self._restore(state, self._states())
+
+    def rewind(self, state: TrainState, back: int) -> bool:
+        """Bring `state` to the good state before last (`back` = 2) or another one; to the oldest where there are not so many."""
+        return self._restore(state, self._states()[back - 1 :]) or self._restore(state, self._states()[::-1])
+
+    def _restore(self, state: TrainState, paths: Sequence[Path]) -> bool:
+        for path in paths:
             try:
                 memo, tensors = _read_state(path)
                 if self.identity.differences(memo.identity):
@@ -159,10 +170,11 @@ class Checkpoints:
         return False
 
     def save(self, state: TrainState) -> None:
-        """Write the state, then drop all but the last two. Raises OutOfResources where the disk refuses."""
+        """Write the state, then drop all but the last three. Raises OutOfResources where the disk refuses."""
         memo = Memo(identity=self.identity, facts=state.facts())
         content = save(state.tensors(), metadata={KEY: memo.model_dump_json()})
-        name = f"state-{state.step:09d}-{hashlib.sha256(content).hexdigest()}.safetensors"
+        number = 1 + max((int(path.name.split("-")[1]) for path in self._states()), default=0)
+        name = f"state-{number:06d}-{state.step:09d}-{hashlib.sha256(content).hexdigest()}.safetensors"
         with _disk(self.folder):
             write_bytes(self.folder / name, content)
             failpoint("train.saved")
@@ -177,14 +189,16 @@ class Checkpoints:
         state.kept.append(Kept(step=state.step, sha256=digest))
         failpoint("train.kept")
 
-    def bury(self, state: TrainState, phase: str, terms: Mapping[str, float], batch: Batch) -> None:
+    def bury(self, state: TrainState, trouble: Trouble) -> None:
         """Write what the training failed of, beside its curves."""
         failure = Failure(
             run=self.card.run,
             step=state.step,
-            phase=phase,
-            terms={name: str(value) for name, value in terms.items()},
-            rows=tuple(batch.rows.tolist()),
+            reason=trouble.reason,
+            detail=trouble.detail,
+            phase=trouble.phase,
+            values={name: str(value) for name, value in trouble.values.items()},
+            rows=tuple(trouble.rows),
         )
         with _disk(self.folder):
             failure.write(self.folder / "failure.json")
@@ -275,7 +289,7 @@ def leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
 def _code_digest() -> str:
     """Of the sources that a training runs through."""
     root = Path(packshot.__file__).parent
-    sources = [*sorted(root.glob("models/*.py")), *sorted(root.glob("training/*.py")), root / "images" / "pixels.py"]
+    sources = [*sorted(root.glob("models/**/*.py")), *sorted(root.glob("training/**/*.py")), root / "images" / "pixels.py"]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(root)} {file_digest(path)}\n".encode())

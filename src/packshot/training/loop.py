@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from packshot.errors import TrainingFailed, UsageError
+from packshot.errors import TrainingFailed
 from packshot.failpoints import failpoint
 from packshot.models.base import Batch, ImageModel, Phase
 from packshot.records import Condition, ImageSpec
 from packshot.training.batches import Photos, mix
+from packshot.training.hardware import Machine
 from packshot.training.log import Log
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
-from packshot.training.state import TrainState, learning_rate
+from packshot.training.state import Setback, TrainState, learning_rate
+from packshot.training.watch import Trouble, require_finite
 
 
 class Keeper(Protocol):
@@ -26,13 +28,16 @@ class Keeper(Protocol):
     def restore(self, state: TrainState) -> bool:
         """Bring `state` to where the training was stopped; False where there is nothing to go on from."""
 
+    def rewind(self, state: TrainState, back: int) -> bool:
+        """Bring `state` to the `back`-th newest good state, or the oldest there is; False where there is none."""
+
     def save(self, state: TrainState) -> None:
         """Keep all that a resumed run needs."""
 
     def keep(self, state: TrainState) -> None:
         """Keep the weights that would be deployed now."""
 
-    def bury(self, state: TrainState, phase: str, terms: Mapping[str, float], batch: Batch) -> None:
+    def bury(self, state: TrainState, trouble: Trouble) -> None:
         """Keep what shows why the training failed."""
 
 
@@ -52,61 +57,51 @@ def build(
     return model.to(device=device).to(memory_format=torch.channels_last)
 
 
-def train(model: ImageModel, photos: Photos, run: Run, params: TrainParams, *, seed: int, log: Log, keeper: Keeper) -> TrainState:
+def train(
+    model: ImageModel,
+    photos: Photos,
+    run: Run,
+    params: TrainParams,
+    *,
+    seed: int,
+    machine: Machine,
+    log: Log,
+    keeper: Keeper,
+) -> TrainState:
     """Train `model` through all steps of `run`, or from where `keeper` has it, and return the state at the end.
 
     On a CPU a stopped and resumed training ends in the same bits as a straight one, with the same threads and the same torch.
-    Raises TrainingFailed at the first loss or gradient that is not finite, before it reaches a weight.
+    A training in trouble goes back to a good state and on at a lower rate; TrainingFailed where that has not helped either.
     """
-    steps, state, phases = params.steps_of(run), TrainState.begin(model), model.phases()
-    spans = [(round(phase.start * steps), round(phase.stop * steps)) for phase in phases]
-    kept = _kept_steps(model, steps, params.checkpoints)
-
-    with _chances_of_its_own(photos, params.threads):
+    course = _Course(model, photos, run, params, seed, machine)
+    state = TrainState.begin(model)
+    with machine.own():
         # A resumed run tells again what it told, and makes the fits that lie behind it again: what they rest on has not moved.
         if keeper.restore(state):
             for row in state.history:
                 log.metrics(row.step, row.values)
-            for fit in model.fits():
-                if round(fit.at * steps) < state.step < steps:
-                    fit.run(lambda: photos.every(flips=params.flips))
+            course.catch_up(state)
+        else:
+            keeper.save(state)
 
-        while state.step < steps:
-            # Where a phase is through, its parts take over their average; then what can be computed in closed form is.
-            for phase, (start, stop) in zip(phases, spans, strict=True):
-                if start < stop == state.step:
-                    state.adopt(phase)
-            for fit in model.fits():
-                if round(fit.at * steps) == state.step:
-                    fit.run(lambda: photos.every(flips=params.flips))
-
-            # A step's chances depend on the seed and its number alone. (torch's CPU generator takes 32 bits of a seed.)
-            torch.manual_seed((mix(seed, run.name) + state.step) % 2**32)
-            model.train()
-            batches: dict[int, Batch] = {}
-
-            # Every phase that is due has its turn.
-            for phase, (start, stop) in zip(phases, spans, strict=True):
-                turn = state.step - start
-                if not start <= state.step < stop or turn % phase.every:
-                    continue
-                size = phase.batch_size or params.batch_size
-                if size not in batches:
-                    batches[size] = photos.batch(seed, state.step, size, flips=params.flips)
-                _take_turn(state, phase, batches[size], learning_rate(phase.optimizer, turn, stop - start), keeper, run)
-                if phase.averaged:
-                    state.follow(phase, turn * size, size)
-            state.step += 1
+        while state.step < course.steps:
+            try:
+                course.take_step(state)
+            except Trouble as trouble:
+                keeper.bury(state, trouble)
+                _go_back(state, trouble, run, params, keeper)
+                course.catch_up(state)
+                continue
 
             # Say how it goes, show it, and keep what a resumed run needs.
-            last = state.step == steps
+            last = state.step == course.steps
             if state.step % params.report_every == 0 or last:
                 log.metrics(state.step, state.report().values)
-            if last or (state.step % params.picture_every == 0 and state.step >= round(model.matures * steps)):
-                state.average.finish(lambda: photos.every(flips=params.flips))
+            if last or (state.step % params.picture_every == 0 and state.step >= course.mature):
+                state.average.finish(course.every_photo)
                 log.picture(state.step, "samples", sample_sheet(state.average))
-            if state.step in kept:
-                state.average.finish(lambda: photos.every(flips=params.flips))
+            if state.step in course.kept:
+                state.average.finish(course.every_photo)
                 keeper.keep(state)
             if state.step % params.save_every == 0 or last:
                 keeper.save(state)
@@ -114,29 +109,83 @@ def train(model: ImageModel, photos: Photos, run: Run, params: TrainParams, *, s
     return state
 
 
-def _take_turn(state: TrainState, phase: Phase, batch: Batch, rate: float, keeper: Keeper, run: Run) -> None:
-    """One step of the phase's optimiser at `rate`."""
-    parameters = [parameter for module in phase.modules for parameter in module.parameters()]
-    optimizer = state.optimizers[phase.shares or phase.name]
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with _learning(parameters):
-        terms = phase.loss(batch)
-        total = torch.stack(list(terms.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
-        if not bool(torch.isfinite(total + norm)):
-            values = {name: value.item() for name, value in {**terms, "gradient_norm": norm}.items()}
-            keeper.bury(state, phase.name, values, batch)
-            told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-            raise TrainingFailed(
-                f"a loss or a gradient is not finite: {told}",
-                where=f"{run.name}, step {state.step}, phase '{phase.name}'",
-                advice="lower that phase's learning rate",
-            )
-        optimizer.step()
-    for name, value in terms.items():
-        state.note(f"{phase.name}/{name}", value)
+class _Course:
+    """One run's way through its steps: which phases are due at each, with which photos and by which chances."""
+
+    def __init__(self, model: ImageModel, photos: Photos, run: Run, params: TrainParams, seed: int, machine: Machine) -> None:
+        self.model, self.photos, self.run, self.params, self.seed, self.machine = model, photos, run, params, seed, machine
+        self.steps, self.batch_size = params.steps_of(run), params.batch_size_of(run)
+        self.phases = model.phases()
+        self.spans = [(round(phase.start * self.steps), round(phase.stop * self.steps)) for phase in self.phases]
+        self.mature = round(model.matures * self.steps)
+        self.kept = frozenset(
+            self.mature + round((self.steps - self.mature) * (index + 1) / params.checkpoints)
+            for index in range(params.checkpoints)
+        ) - {self.mature} | {self.steps}
+
+    def every_photo(self) -> Iterator[Batch]:
+        return self.photos.every(flips=self.params.flips)
+
+    def catch_up(self, state: TrainState) -> None:
+        """Make the fits that lie behind `state`."""
+        for fit in self.model.fits():
+            if round(fit.at * self.steps) < state.step < self.steps:
+                fit.run(self.every_photo)
+
+    def take_step(self, state: TrainState) -> None:
+        """One step: every phase that is due has its turn. Raises Trouble, before a weight is touched, where something is off."""
+        # Where a phase is through, its parts take over their average; then what can be computed in closed form is.
+        for phase, (start, stop) in zip(self.phases, self.spans, strict=True):
+            if start < stop == state.step:
+                state.adopt(phase)
+        for fit in self.model.fits():
+            if round(fit.at * self.steps) == state.step:
+                fit.run(self.every_photo)
+
+        self.model.train()
+        for phase, (start, stop) in zip(self.phases, self.spans, strict=True):
+            turn = state.step - start
+            if not start <= state.step < stop or turn % phase.every:
+                continue
+            size = phase.batch_size or self.batch_size
+            rate = learning_rate(phase.optimizer, turn, stop - start) * self.params.watch.slow_down ** len(state.setbacks)
+            self._take_turn(state, phase, size, rate)
+            if phase.averaged:
+                state.follow(phase, turn * size, size)
+        state.step += 1
+
+    def _take_turn(self, state: TrainState, phase: Phase, size: int, rate: float) -> None:
+        """One step of the phase's optimiser at `rate`."""
+        parameters = [parameter for module in phase.modules for parameter in module.parameters()]
+        optimizer = state.optimizers[phase.shares or phase.name]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        # A turn's chances depend on the seed, the step and the phase alone. (torch's CPU generator takes 32 bits of a seed.)
+        torch.manual_seed((mix(self.seed, self.run.name, phase.name) + state.step) % 2**32)
+        batch = self.photos.batch(self.seed, state.step, size, flips=self.params.flips)
+        with _learning(parameters):
+            with self.machine.cast():
+                loss = phase.loss(batch)
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
+            require_finite(phase, loss, norm, batch)
+            optimizer.step()
+        for name, value in {**loss.terms, **loss.signals, "gradient_norm": norm}.items():
+            state.note(f"{phase.name}/{name}", value)
+
+
+def _go_back(state: TrainState, trouble: Trouble, run: Run, params: TrainParams, keeper: Keeper) -> None:
+    """Bring `state` back to a good one, further back each time. Raises TrainingFailed once that has been tried enough."""
+    before, at = list(state.setbacks), state.step
+    if len(before) >= params.watch.retries or not keeper.rewind(state, len(before) + 1):
+        tried = f" after {len(before)} attempts from an earlier state at a lower rate" if before else ""
+        raise TrainingFailed(
+            f"{trouble.reason}{tried}: {trouble.detail}",
+            where=f"{run.name}, step {at}" + (f", phase '{trouble.phase}'" if trouble.phase else ""),
+            advice="lower the learning rate; failure.json beside the run's states under var/train says more",
+        )
+    state.setbacks = [*before, Setback(step=at, reason=trouble.reason, back_to=state.step)]
+    keeper.save(state)
 
 
 @contextmanager
@@ -150,32 +199,3 @@ def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
         for parameter in parameters:
             parameter.requires_grad = False
             parameter.grad = None
-
-
-@contextmanager
-def _chances_of_its_own(photos: Photos, threads: int) -> Iterator[None]:
-    """Leave torch's generators, threads and switches to the caller as they were."""
-    device, before = photos.pixels.device, torch.get_num_threads()
-    cudnn = torch.backends.cudnn
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-def _kept_steps(model: ImageModel, steps: int, count: int) -> frozenset[int]:
-    """The steps whose weights are kept: `count` of them from where samples mean something to the last."""
-    first = round(model.matures * steps)
-    return frozenset(first + round((steps - first) * (index + 1) / count) for index in range(count)) - {first} | {steps}
-
-
-def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device that `wanted` stands for. Raises UsageError where a GPU is asked for and there is none: no silent fallback."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no GPU that torch can use", where="train.device: cuda", advice="write cpu or auto")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

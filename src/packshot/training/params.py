@@ -17,6 +17,8 @@ class Run(Record):
     model: AnyModel
     length: float = Field(1.0, gt=0, le=1000)
     """Times train.steps."""
+    batch_size: int | None = Field(None, ge=2, le=65_536)
+    """In place of train.batch_size."""
 
 
 def _apart(runs: tuple[Run, ...]) -> tuple[Run, ...]:
@@ -24,6 +26,17 @@ def _apart(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two runs have one name: {', '.join(twice)}")
     return runs
+
+
+class WatchParams(Record):
+    """`train.watch`: when a training is stopped for its own good, and what is tried then."""
+
+    every: int = Field(250, ge=1)
+    """Steps between two looks at what the model draws."""
+    retries: int = Field(2, ge=0, le=10)
+    """How often a training in trouble goes back to a good state, before it is given up."""
+    slow_down: float = Field(0.5, gt=0, lt=1)
+    """Times every learning rate, each time."""
 
 
 class TrainParams(Record):
@@ -36,13 +49,19 @@ class TrainParams(Record):
     """Whether a photo is shown mirrored half of the time."""
     threads: int = Field(2, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks' products; weights, averages and losses are float32 always."""
     checkpoints: int = Field(1, ge=1, le=1000)
     """How many of each run are kept, evenly spread over the part in which its samples mean something; the last step's always."""
     report_every: int = Field(50, ge=1)
     picture_every: int = Field(500, ge=1)
     save_every: int = Field(500, ge=1)
     """Steps that a killed run loses at most."""
+    watch: WatchParams = WatchParams()
     runs: Annotated[tuple[Run, ...], Field(min_length=1), AfterValidator(_apart)]
 
     def steps_of(self, run: Run) -> int:
         return max(1, round(self.steps * run.length))
+
+    def batch_size_of(self, run: Run) -> int:
+        return run.batch_size or self.batch_size

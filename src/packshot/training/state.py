@@ -31,6 +31,15 @@ class Kept(Record):
     sha256: Digest
 
 
+class Setback(Record):
+    """A training in trouble went back to a good state, and goes on more slowly."""
+
+    step: int
+    """Where the trouble was seen."""
+    reason: str
+    back_to: int
+
+
 class Facts(Record):
     """What of the state is no tensor."""
 
@@ -38,6 +47,7 @@ class Facts(Record):
     counts: dict[str, int]
     history: tuple[Row, ...]
     kept: tuple[Kept, ...]
+    setbacks: tuple[Setback, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +63,7 @@ class TrainState:
     counts: dict[str, int] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    setbacks: list[Setback] = field(default_factory=list)
 
     @classmethod
     def begin(cls, model: ImageModel) -> TrainState:
@@ -114,7 +125,13 @@ class TrainState:
         return {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in named.items()}
 
     def facts(self) -> Facts:
-        return Facts(step=self.step, counts=self.counts, history=tuple(self.history), kept=tuple(self.kept))
+        return Facts(
+            step=self.step,
+            counts=self.counts,
+            history=tuple(self.history),
+            kept=tuple(self.kept),
+            setbacks=tuple(self.setbacks),
+        )
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Facts) -> None:
         """Take over what `tensors` and `facts` said. Raises IntegrityError where they are another model's."""
@@ -138,7 +155,7 @@ class TrainState:
             raise IntegrityError(f"the state is of another model: {error}") from error
         self.sums = {name: value.to(device) for name, value in _below("sums", tensors).items()}
         self.step, self.counts, self.history = facts.step, dict(facts.counts), list(facts.history)
-        self.kept = list(facts.kept)
+        self.kept, self.setbacks = list(facts.kept), list(facts.setbacks)
 
     def _deployed_average(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.average.state_dict().items() if name.split(".")[0] in self.average.deployed}

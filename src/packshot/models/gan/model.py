@@ -6,7 +6,7 @@ Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import ClassVar
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, silu
 
-from packshot.models.adversarial import critic_terms, penalty_terms, relativistic_loss, translate
-from packshot.models.base import Batch, ImageModel, Optimizer, Phase, Terms, seeded_normal
+from packshot.models.adversarial import critic_loss, penalty_loss, relativistic_loss, translate
+from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
 from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
 from packshot.models.gan.config import Config
 from packshot.records import Condition, ImageSpec
@@ -60,7 +60,7 @@ class GAN(ImageModel):
     ) -> None:
         super().__init__()
         self.config, self.image, self.categories, self.conditions = config, image, categories, conditions
-        self.latent_size, self.encodes = config.latent, False
+        self.latent_size, self.noise_shape, self.encodes = config.latent, (config.latent,), False
         attributes = sum(condition.size for condition in conditions)
         self.generator = Generator(config, image, len(categories), attributes)
         self.critic = ComparingCritic(image, len(categories), config.width, attributes)
@@ -70,7 +70,7 @@ class GAN(ImageModel):
         adam = Optimizer(config.learning_rate, (0.0, 0.99), final_share=config.final_share)
         return (
             Phase("critic", (self.critic,), self.critic_loss, adam),
-            Phase("penalty", (self.critic,), self.penalty, adam, shares="critic", every=config.penalty_every),
+            Phase("penalty", (self.critic,), self.penalty, adam, shares="critic", every=config.penalty_every, second_order=True),
             Phase(
                 "generator",
                 (self.generator,),
@@ -82,27 +82,26 @@ class GAN(ImageModel):
         )
 
     def _draw(self, batch: Batch) -> Tensor:
-        latents = torch.randn(len(batch.categories), self.config.latent, device=batch.categories.device)
-        pictures: Tensor = self.generator(latents, batch.categories, batch.conditions)
+        pictures: Tensor = self.generator(batch.normal(self.config.latent), batch.categories, batch.conditions)
         return pictures
 
-    def critic_loss(self, batch: Batch) -> Terms:
+    def critic_loss(self, batch: Batch) -> Loss:
         with torch.no_grad():
             drawn = self._draw(batch)
-        return critic_terms(self.critic, batch, drawn, translation=self.config.translation)
+        return critic_loss(self.critic, batch, drawn, translation=self.config.translation)
 
-    def penalty(self, batch: Batch) -> Terms:
+    def penalty(self, batch: Batch) -> Loss:
         with torch.no_grad():
             drawn = self._draw(batch)
         weight = self.config.penalty * self.config.penalty_every
-        return penalty_terms(self.critic, batch, drawn, translation=self.config.translation, weight=weight)
+        return penalty_loss(self.critic, batch, drawn, translation=self.config.translation, weight=weight)
 
-    def generator_loss(self, batch: Batch) -> Terms:
+    def generator_loss(self, batch: Batch) -> Loss:
         chance = self.config.translation
         with torch.no_grad():
-            real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
-        drawn = self.critic(translate(self._draw(batch), chance), batch.categories, batch.conditions)
-        return {"relativistic": relativistic_loss(drawn, real)}
+            real = self.critic(translate(batch.images, batch, chance), batch.categories, batch.conditions)
+        drawn = self.critic(translate(self._draw(batch), batch, chance), batch.categories, batch.conditions)
+        return Loss({"relativistic": relativistic_loss(drawn, real)})
 
     @torch.no_grad()
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
@@ -120,9 +119,9 @@ class GAN(ImageModel):
             norm.eval()
 
     @torch.no_grad()
-    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
-        latents = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
-        pictures: Tensor = self.generator(latents, categories, conditions)
+    def draw(self, noise: Tensor, categories: Tensor, conditions: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
+        """Generate from noise (N, latent); truncation shrinks the noise."""
+        pictures: Tensor = self.generator(truncation * noise, categories, conditions)
         return pictures
 
     @torch.no_grad()

@@ -5,14 +5,14 @@ sigma-VAE: Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from packshot.models.adversarial import critic_terms, penalty_terms, relativistic_loss, translate
-from packshot.models.base import Batch, Fit, ImageModel, Optimizer, Phase, Terms, seeded_normal
+from packshot.models.adversarial import critic_loss, penalty_loss, relativistic_loss, translate
+from packshot.models.base import Batch, Fit, ImageModel, Loss, Optimizer, Phase
 from packshot.models.blocks import Critic, Decoder, Encoder, widths
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
@@ -31,7 +31,7 @@ class VAE(ImageModel):
     ) -> None:
         super().__init__()
         self.config, self.image, self.categories, self.conditions = config, image, categories, conditions
-        self.latent_size, self.encodes = config.latent, True
+        self.latent_size, self.noise_shape, self.encodes = config.latent, (config.latent,), True
         kinds, sizes = len(categories), tuple(condition.size for condition in conditions)
         levels = widths(image, 2 * config.width, 8 * config.width)
         self.encoder = Encoder(image, levels, 2 * config.latent)
@@ -73,6 +73,7 @@ class VAE(ImageModel):
                     start=start,
                     stop=stop,
                     every=polish.penalty_every,
+                    second_order=True,
                 ),
                 Phase("polish", (self.decoder,), self.polish_loss, towards, start=start, stop=stop, averaged=(self.decoder,)),
             ]
@@ -99,20 +100,21 @@ class VAE(ImageModel):
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
         return mean, log_variance.clamp(-12, 6)
 
-    def elbo(self, batch: Batch) -> Terms:
+    def elbo(self, batch: Batch) -> Loss:
         """Half ln MSE, the pictures' code length at the best shared sigma, and KL, both for each number of a picture."""
         mean, log_variance = self.encode(batch.images)
-        again = self.decoder(posterior_sample(mean, log_variance))
-        return {
+        again = self.decoder(posterior_sample(mean, log_variance, batch))
+        terms = {
             "reconstruction": calibrated_error(again, batch.images),
             "kl": kl_divergence(mean, log_variance).mean() / batch.images[0].numel(),
         }
+        return Loss(terms, {"active_units": active_units(mean)})
 
     # --- the polish
 
     def _redraw(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            latents = posterior_sample(*self.encode(batch.images))
+            latents = posterior_sample(*self.encode(batch.images), batch)
         again: Tensor = self.decoder(latents)
         return again
 
@@ -121,26 +123,28 @@ class VAE(ImageModel):
         assert self.config.polish is not None, "a polish phase without a polish"  # noqa: S101 - phases() makes none
         return self.config.polish
 
-    def critic_loss(self, batch: Batch) -> Terms:
+    def critic_loss(self, batch: Batch) -> Loss:
         with torch.no_grad():
             drawn = self._redraw(batch)
-        return critic_terms(self.critic, batch, drawn, translation=self._polish.translation)
+        return critic_loss(self.critic, batch, drawn, translation=self._polish.translation)
 
-    def penalty(self, batch: Batch) -> Terms:
+    def penalty(self, batch: Batch) -> Loss:
         with torch.no_grad():
             drawn = self._redraw(batch)
         weight = self._polish.penalty * self._polish.penalty_every
-        return penalty_terms(self.critic, batch, drawn, translation=self._polish.translation, weight=weight)
+        return penalty_loss(self.critic, batch, drawn, translation=self._polish.translation, weight=weight)
 
-    def polish_loss(self, batch: Batch) -> Terms:
+    def polish_loss(self, batch: Batch) -> Loss:
         again, chance = self._redraw(batch), self._polish.translation
         with torch.no_grad():
-            real = self.critic(translate(batch.images, chance), batch.categories, batch.conditions)
-        drawn = self.critic(translate(again, chance), batch.categories, batch.conditions)
-        return {
-            "reconstruction": calibrated_error(again, batch.images),
-            "relativistic": self._polish.weight * relativistic_loss(drawn, real),
-        }
+            real = self.critic(translate(batch.images, batch, chance), batch.categories, batch.conditions)
+        drawn = self.critic(translate(again, batch, chance), batch.categories, batch.conditions)
+        return Loss(
+            {
+                "reconstruction": calibrated_error(again, batch.images),
+                "relativistic": self._polish.weight * relativistic_loss(drawn, real),
+            }
+        )
 
     # --- the prior
 
@@ -161,15 +165,15 @@ class VAE(ImageModel):
             # The law of total variance, over photos and within each posterior.
             self.prior.standardise(means.mean(dim=0), means.var(dim=0, correction=0) + log_variances.exp().mean(dim=0))
 
-    def flow_loss(self, batch: Batch) -> Terms:
+    def flow_loss(self, batch: Batch) -> Loss:
         assert isinstance(self.prior, LatentFlow)  # noqa: S101 - phases() makes no such phase otherwise
         assert isinstance(self.config.prior, FlowPrior)  # noqa: S101
         assert self.posteriors is not None, "the fit of the posteriors comes first"  # noqa: S101
         means, log_variances = self.posteriors
         half = len(means) // 2
         rows = batch.rows + batch.flipped * half
-        latents = posterior_sample(means[rows], log_variances[rows])
-        return {"velocity": self.prior.loss(latents, batch.categories, batch.conditions, drop=self.config.prior.drop)}
+        latents = posterior_sample(means[rows], log_variances[rows], batch)
+        return Loss({"velocity": self.prior.loss(latents, batch, drop=self.config.prior.drop)})
 
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
         """Fit the class Gaussians, where they are the prior."""
@@ -180,9 +184,9 @@ class VAE(ImageModel):
     # --- what it is for
 
     @torch.no_grad()
-    def sample(self, categories: Tensor, seeds: Sequence[int], conditions: Tensor | None = None) -> Tensor:
-        noise = seeded_normal(seeds, (self.config.latent,)).to(categories.device)
-        settings = self.config.prior
+    def draw(self, noise: Tensor, categories: Tensor, conditions: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
+        """Carry noise (N, latent) to latents by the prior, and decode them; truncation shrinks the noise."""
+        noise, settings = truncation * noise, self.config.prior
         if isinstance(self.prior, LatentFlow) and isinstance(settings, FlowPrior):
             latents = self.prior.transport(noise, categories, conditions, steps=settings.steps, guidance=settings.guidance)
         elif isinstance(self.prior, ClassGaussians) and isinstance(settings, GaussianPrior):
@@ -202,9 +206,17 @@ def _told(batch: Batch) -> Tensor:
     return batch.images.new_zeros(len(batch.images), 0) if batch.conditions is None else batch.conditions
 
 
-def posterior_sample(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """A sample of N(mean, exp(log_variance)), by reparameterisation (Kingma and Welling 2014)."""
-    return mean + torch.randn_like(mean) * (log_variance / 2).exp()
+def posterior_sample(mean: Tensor, log_variance: Tensor, batch: Batch) -> Tensor:
+    """A sample of N(mean, exp(log_variance)) by the chances of `batch`: reparameterisation (Kingma and Welling 2014)."""
+    return mean + batch.normal(*mean.shape[1:]) * (log_variance / 2).exp()
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """How many numbers of the posterior's mean, (N, ...), say something of the photo: their variance exceeds 0.01.
+
+    Burda, Grosse and Salakhutdinov 2016, section 5.2, over one batch.
+    """
+    return (mean.detach().flatten(1).var(dim=0, correction=0) > 0.01).sum().float()
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
