@@ -142,8 +142,8 @@ def test_a_training_that_is_not_finite_stops_before_a_weight_is_touched(poison: 
 def test_the_curves_have_a_column_a_loss(tmp_path: Path) -> None:
     state = run_through(tmp_path, params("vae-flow"))
     header, *rows = [line.split(",") for line in curves_csv(state.history).splitlines()]
-    assert header[:3] == ["step", "autoencoder/reconstruction", "autoencoder/kl"]
-    assert header[-1] == "flow/velocity"
+    assert header[:4] == ["step", "autoencoder/reconstruction", "autoencoder/kl", "autoencoder/active_units"]
+    assert header[-2:] == ["flow/velocity", "flow/gradient_norm"]
     assert [int(row[0]) for row in rows] == [7, 14, 21, 28, 35, 40]
     assert {len(row) for row in rows} == {len(header)}
     assert rows[0][-1] == ""
