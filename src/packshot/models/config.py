@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from packshot.records import Condition, ImageSpec, Record
 
 if TYPE_CHECKING:
@@ -17,3 +19,15 @@ class ModelConfig(Record, ABC):
     @abstractmethod
     def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> ImageModel:
         """The untrained generator. Its initial weights come from torch's global generator."""
+
+
+class Search(Record):
+    """How a photo's latent is searched: the protocol is part of the model, since more search always finds more."""
+
+    steps: int = Field(100, ge=1, le=10_000)
+    restarts: int = Field(1, ge=1, le=16)
+    candidates: int = Field(640, ge=1, le=100_000)
+    """Random latents whose 8 x 8 thumbnails are compared for the first guess of each restart."""
+    learning_rate: float = Field(0.05, gt=0)
+    warmup_steps: int = Field(20, ge=0)
+    seed: int = Field(0, ge=0)

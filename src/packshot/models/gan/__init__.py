@@ -1,5 +1,6 @@
 """The family `gan`."""
 
-from packshot.models.gan.config import Config, Search
+from packshot.models.config import Search
+from packshot.models.gan.config import Config
 
 __all__ = ["Config", "Search"]

@@ -5,23 +5,20 @@ Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, silu
+from torch.nn.functional import silu
 
 from packshot.models.adversarial import critic_loss, penalty_loss, relativistic_loss, translate
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
 from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
 from packshot.models.gan.config import Config
+from packshot.models.search import Searched, search_pictures
 from packshot.records import Condition, ImageSpec
-
-CHUNK = 64
-"""Pictures whose latents are searched at once."""
 
 
 class Generator(nn.Module):
@@ -126,54 +123,8 @@ class GAN(ImageModel):
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Search the latent whose picture is nearest to each photo, by the protocol in the config.
-
-        A photo's result does not depend on those beside it beyond rounding. Give all photos at once: the first guesses of what
-        several share are then drawn once.
-        """
-        search = self.config.search
+        """Search the latent whose picture is nearest to each photo, by the protocol in the config."""
         if conditions is None:
             conditions = images.new_zeros(len(images), sum(condition.size for condition in self.conditions))
-        best = torch.empty_like(images)
-        errors = torch.full((len(images),), math.inf, device=images.device)
-        for restart in range(search.restarts):
-            rng = torch.Generator().manual_seed(search.seed + restart)
-            candidates = torch.randn(search.candidates, self.config.latent, generator=rng).to(images.device)
-            guesses = self._guess(images, categories, conditions, candidates)
-            for rows in torch.split(torch.arange(len(images), device=images.device), CHUNK):
-                found = self._descend(guesses[rows], images[rows], categories[rows], conditions[rows])
-                error = (found - images[rows]).square().mean(dim=(1, 2, 3))
-                better = rows[error < errors[rows]]
-                best[better], errors[rows] = found[error < errors[rows]], torch.minimum(error, errors[rows])
-        return best
-
-    def _guess(self, images: Tensor, categories: Tensor, conditions: Tensor, candidates: Tensor) -> Tensor:
-        """The candidate whose thumbnail is nearest to each photo's, among the pictures of what the photo shows."""
-        guesses = candidates.new_empty(len(images), candidates.shape[1])
-        shown, which = torch.unique(torch.cat((categories[:, None], conditions), dim=1), dim=0, return_inverse=True)
-        for number, (category, *_) in enumerate(shown.tolist()):
-            mine = which == number
-            asked = conditions[mine][:1]
-            drawn = [
-                self.generator(part, categories.new_full((len(part),), int(category)), asked.expand(len(part), -1))
-                for part in torch.split(candidates, CHUNK)
-            ]
-            thumbnails = torch.cat([adaptive_avg_pool2d(part, 8).flatten(1) for part in drawn])
-            distances = torch.cdist(adaptive_avg_pool2d(images[mine], 8).flatten(1), thumbnails)
-            guesses[mine] = candidates[distances.argmin(dim=1)]
-        return guesses
-
-    def _descend(self, latents: Tensor, images: Tensor, categories: Tensor, conditions: Tensor) -> Tensor:
-        """The pictures at the end of Adam's way down from `latents`: a warm-up, then a half cosine to nothing."""
-        search = self.config.search
-        latents = latents.clone().requires_grad_()
-        adam = torch.optim.Adam([latents], lr=search.learning_rate)
-        for step in range(search.steps):
-            share = min(1.0, (step + 1) / max(1, search.warmup_steps)) * (1 + math.cos(math.pi * step / search.steps)) / 2
-            adam.param_groups[0]["lr"] = search.learning_rate * share
-            with torch.enable_grad():
-                errors = (self.generator(latents, categories, conditions) - images).square().mean(dim=(1, 2, 3))
-                (latents.grad,) = torch.autograd.grad(errors.sum(), latents)
-            adam.step()
-        found: Tensor = self.generator(latents.detach(), categories, conditions)
-        return found
+        searched = Searched(self.config.latent, lambda noise, *_: noise, self.generator)
+        return search_pictures(searched, self.config.search, images, categories, conditions)
