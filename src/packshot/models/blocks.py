@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from packshot.models.processes import SharedBatchNorm, gather, keep_own
 from packshot.records import ImageSpec
 
 BASE = 4
@@ -112,7 +113,9 @@ def peer_deviation(features: Tensor, categories: Tensor) -> Tensor:
 
     The minibatch standard deviation of Karras et al. (2018, section 3), within each category: the categories themselves differ so
     much that the deviation over a whole batch hides one that has collapsed. A picture without another of its category is told 0.
+    Where several processes share a batch, the others are those of all of them.
     """
+    features, categories = gather(features), gather(categories)
     others = (categories[:, None] == categories).to(features.dtype)
     others = others - torch.eye(len(others), dtype=others.dtype, device=others.device)
     count = others.sum(dim=1)
@@ -120,7 +123,7 @@ def peer_deviation(features: Tensor, categories: Tensor) -> Tensor:
     lengths = products.diagonal()
     distances = (lengths[:, None] + lengths - 2 * products).clamp_min(0) / features.shape[1]
     deviation: Tensor = ((distances * others).sum(dim=1) / count.clamp_min(1) + 1e-6).sqrt() * (count > 0)
-    return deviation
+    return keep_own(deviation)
 
 
 class ComparingCritic(Critic):
@@ -148,7 +151,7 @@ class ModulatedNorm(nn.Module):
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
-        self.normalise = nn.BatchNorm2d(channels, affine=False)
+        self.normalise = SharedBatchNorm(channels)
         self.modulate = nn.Linear(features, 2 * channels)
         nn.init.normal_(self.modulate.weight, std=0.5 * features**-0.5)
         nn.init.zeros_(self.modulate.bias)

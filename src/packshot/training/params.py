@@ -49,8 +49,14 @@ class TrainParams(Record):
     """Whether a photo is shown mirrored half of the time."""
     threads: int = Field(2, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks' products; weights, averages and losses are float32 always."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the networks' products; weights, averages and losses are float32 always. `auto` times the run's own turns in both."""
+    compile: bool = False
+    """Whether torch.compile translates the networks, on a GPU into CUDA graphs: minutes before the first step."""
+    processes: int = Field(1, ge=1, le=1024)
+    """That train one model together, each with its part of every batch; on GPUs one each."""
+    accumulate: int = Field(1, ge=1, le=65_536)
+    """Parts of a batch that are taken one after the other, where one is too large for the memory."""
     checkpoints: int = Field(1, ge=1, le=1000)
     """How many of each run are kept, evenly spread over the part in which its samples mean something; the last step's always."""
     report_every: int = Field(50, ge=1)

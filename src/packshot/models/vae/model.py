@@ -16,6 +16,7 @@ from packshot.models.base import Batch, Fit, ImageModel, Loss, Optimizer, Phase
 from packshot.models.blocks import Critic, Decoder, Encoder, widths
 from packshot.models.flow import LatentFlow
 from packshot.models.gaussians import ClassGaussians
+from packshot.models.processes import gather, mean_of_all
 from packshot.models.vae.config import Config, FlowPrior, GaussianPrior, Polish
 from packshot.records import Condition, ImageSpec
 
@@ -216,7 +217,7 @@ def active_units(mean: Tensor) -> Tensor:
 
     Burda, Grosse and Salakhutdinov 2016, section 5.2, over one batch.
     """
-    return (mean.detach().flatten(1).var(dim=0, correction=0) > 0.01).sum().float()
+    return (gather(mean.detach().flatten(1)).var(dim=0, correction=0) > 0.01).sum().float()
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -230,4 +231,4 @@ def calibrated_error(drawn: Tensor, images: Tensor) -> Tensor:
     Up to a constant it is the negative log likelihood of one number of a picture under a Gaussian whose variance, shared by the
     batch, is the best one: the mean squared error itself (Rybkin et al. 2021, section 4.2).
     """
-    return (drawn - images).square().mean().clamp_min(1e-8).log() / 2
+    return mean_of_all((drawn - images).square().mean()).clamp_min(1e-8).log() / 2
