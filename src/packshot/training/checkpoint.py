@@ -148,9 +148,14 @@ class Checkpoints:
         """
         return self._restore(state, self._states())
 
-    def rewind(self, state: TrainState, back: int) -> bool:
-        """Bring `state` to the good state before last (`back` = 2) or another one; to the oldest where there are not so many."""
-        return self._restore(state, self._states()[back - 1 :]) or self._restore(state, self._states()[::-1])
+    def rewind(self, state: TrainState, back: int, before: int) -> bool:
+        """Bring `state` to the `back`-th newest step of those up to `before` that are kept, or to the oldest of them.
+
+        A step that was reached twice, since the training went back before it, counts once.
+        """
+        good = {step: path for path in self._states()[::-1] if (step := int(path.name.split("-")[2])) <= before}
+        paths = [good[step] for step in sorted(good, reverse=True)]
+        return self._restore(state, paths[back - 1 :]) or self._restore(state, paths[::-1])
 
     def _restore(self, state: TrainState, paths: Sequence[Path]) -> bool:
         for path in paths:

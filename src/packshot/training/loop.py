@@ -19,7 +19,7 @@ from packshot.training.log import Log
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
 from packshot.training.state import Setback, TrainState, learning_rate
-from packshot.training.watch import Trouble, require_finite
+from packshot.training.watch import Trouble, Watch
 
 
 class Keeper(Protocol):
@@ -28,8 +28,8 @@ class Keeper(Protocol):
     def restore(self, state: TrainState) -> bool:
         """Bring `state` to where the training was stopped; False where there is nothing to go on from."""
 
-    def rewind(self, state: TrainState, back: int) -> bool:
-        """Bring `state` to the `back`-th newest good state, or the oldest there is; False where there is none."""
+    def rewind(self, state: TrainState, back: int, before: int) -> bool:
+        """Bring `state` to the `back`-th newest state of step `before` or earlier, or the oldest; False where there is none."""
 
     def save(self, state: TrainState) -> None:
         """Keep all that a resumed run needs."""
@@ -116,6 +116,7 @@ class _Course:
         self.model, self.photos, self.run, self.params, self.seed, self.machine = model, photos, run, params, seed, machine
         self.steps, self.batch_size = params.steps_of(run), params.batch_size_of(run)
         self.phases = model.phases()
+        self.watch = Watch(model, photos, params.watch, self.steps)
         self.spans = [(round(phase.start * self.steps), round(phase.stop * self.steps)) for phase in self.phases]
         self.mature = round(model.matures * self.steps)
         self.kept = frozenset(
@@ -153,6 +154,7 @@ class _Course:
             if phase.averaged:
                 state.follow(phase, turn * size, size)
         state.step += 1
+        self.watch.step(state)
 
     def _take_turn(self, state: TrainState, phase: Phase, size: int, rate: float) -> None:
         """One step of the phase's optimiser at `rate`."""
@@ -168,7 +170,7 @@ class _Course:
                 loss = phase.loss(batch)
             loss.total.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
-            require_finite(phase, loss, norm, batch)
+            self.watch.turn(state, phase, loss, norm, batch)
             optimizer.step()
         for name, value in {**loss.terms, **loss.signals, "gradient_norm": norm}.items():
             state.note(f"{phase.name}/{name}", value)
@@ -177,7 +179,8 @@ class _Course:
 def _go_back(state: TrainState, trouble: Trouble, run: Run, params: TrainParams, keeper: Keeper) -> None:
     """Bring `state` back to a good one, further back each time. Raises TrainingFailed once that has been tried enough."""
     before, at = list(state.setbacks), state.step
-    if len(before) >= params.watch.retries or not keeper.rewind(state, len(before) + 1):
+    since = at if trouble.since is None else trouble.since
+    if len(before) >= params.watch.retries or not keeper.rewind(state, len(before) + 1, since):
         tried = f" after {len(before)} attempts from an earlier state at a lower rate" if before else ""
         raise TrainingFailed(
             f"{trouble.reason}{tried}: {trouble.detail}",

@@ -64,6 +64,8 @@ class TrainState:
     history: list[Row] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     setbacks: list[Setback] = field(default_factory=list)
+    watched: dict[str, Tensor] = field(default_factory=dict)
+    """What the watch remembers."""
 
     @classmethod
     def begin(cls, model: ImageModel) -> TrainState:
@@ -119,6 +121,7 @@ class TrainState:
         named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         named |= {f"average.{name}": tensor for name, tensor in self._deployed_average().items()}
         named |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
+        named |= {f"watched.{name}": tensor for name, tensor in self.watched.items()}
         for name, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 named |= {f"optimizer.{name}.{index}.{slot}": value for slot, value in slots.items()}
@@ -154,6 +157,7 @@ class TrainState:
         except (RuntimeError, KeyError, ValueError) as error:
             raise IntegrityError(f"the state is of another model: {error}") from error
         self.sums = {name: value.to(device) for name, value in _below("sums", tensors).items()}
+        self.watched = {name: value.to(device) for name, value in _below("watched", tensors).items()}
         self.step, self.counts, self.history = facts.step, dict(facts.counts), list(facts.history)
         self.kept, self.setbacks = list(facts.kept), list(facts.setbacks)
 
