@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from packshot.errors import IntegrityError, MissingArtifact, OutOfResources
+from packshot.failpoints import failpoint
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A name that people choose and that becomes a part of a path: a run, a category's slug, a model."""
@@ -71,14 +72,46 @@ def require_artifact(path: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file all or nothing, and durably: draft, fsync, rename, fsync of the folder.
 
-    Raises OutOfResources on a full disk.
+    Raises OutOfResources where the disk has no room.
+    """
+    write_parts(path, [content], len(content))
+
+
+def write_parts(path: Path, parts: Iterable[bytes | memoryview], size: int, *, seal: bool = False) -> str:
+    """Write a file of `size` bytes part by part, all or nothing and durably, and return its sha256.
+
+    With `seal` the digest becomes a part of the name: state-3.safetensors is then state-3-<sha256>.safetensors. A write or an
+    fsync that fails is final: what the system still holds of the draft may never reach the disk, so it is dropped, not tried again.
+    Raises OutOfResources where the disk has no room, before anything is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with file_draft(path, len(content)) as draft, draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    require_room(path.parent, size)
+    draft, digest = path.with_name(f".{path.name}.{os.getpid()}.draft"), hashlib.sha256()
+    with take_room(path, size):
+        try:
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                for part in parts:
+                    digest.update(part)
+                    _write_all(handle, memoryview(part))
+                failpoint("records.written")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            failpoint("records.drafted")
+            os.replace(draft, path.with_name(f"{path.stem}-{digest.hexdigest()}{path.suffix}") if seal else path)
+        finally:
+            draft.unlink(missing_ok=True)
+    failpoint("records.renamed")
     sync_folder(path.parent)
+    return digest.hexdigest()
+
+
+def _write_all(handle: int, content: memoryview) -> None:
+    """The system may take less than it is given."""
+    content = content.cast("B")
+    while content:
+        content = content[os.write(handle, content) :]
 
 
 def sync_folder(folder: Path) -> None:
@@ -119,6 +152,17 @@ def take_room(path: Path, size: int) -> Iterator[None]:
             where=str(path),
             advice="make room, then run it again",
         ) from error
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise OutOfResources, with what is needed and what is free, where `folder` has no room for `size` bytes more."""
+    disk = shutil.disk_usage(folder)
+    if disk.total and disk.free < size:  # a file system that tells nothing has a total of 0
+        raise OutOfResources(
+            f"the disk is too full: {size:,} bytes are needed, {disk.free:,} are free",
+            where=str(folder),
+            advice="make room, then run it again",
+        )
 
 
 def file_digest(path: Path) -> str:

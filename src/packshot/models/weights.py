@@ -10,12 +10,13 @@ from typing import BinaryIO
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from packshot.errors import IntegrityError, MissingArtifact, TrainingFailed
 from packshot.models import AnyModel
 from packshot.models.base import ImageModel
-from packshot.records import Condition, Digest, ImageSpec, Name, Record, write_bytes
+from packshot.models.tensors import write_tensors
+from packshot.records import Condition, Digest, ImageSpec, Name, Record
 
 LARGEST_HEADER = 16 * 2**20
 KEY = "packshot"
@@ -51,15 +52,13 @@ def save_weights(path: Path, model: ImageModel, card: WeightsCard) -> str:
 
     Raises TrainingFailed where a weight is not finite: such weights are never written.
     """
-    state = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in deployed_state(model).items()}
+    state = {name: tensor.detach().float() for name, tensor in deployed_state(model).items()}
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise TrainingFailed(
                 "weights are not finite", where=f"{card.run}@{card.step}: {name}", advice="lower the learning rate"
             )
-    content = save(state, metadata={KEY: card.model_dump_json()})
-    write_bytes(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return write_tensors(path, state, KEY, card.model_dump_json())
 
 
 def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, WeightsCard]:
