@@ -13,13 +13,14 @@ from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
 from packshot.errors import ParamsError
 from packshot.evaluation.gate import GateParams
+from packshot.evaluation.metrics import METRICS
 from packshot.evaluation.protocol import EvaluateParams
 from packshot.evaluation.review import ReleaseParams
 from packshot.images.split import PrepareParams
 from packshot.records import Record
 from packshot.sources import IngestParams
 from packshot.sources.rules import ValidateParams
-from packshot.training.params import TrainParams
+from packshot.training.params import TrainParams, preset_of
 
 
 class Params(Record):
@@ -44,6 +45,23 @@ class Params(Record):
         side, size = self.ingest.side, self.prepare.image.size
         if side < size:
             raise ValueError(f"ingest.side is {side}, less than prepare.image.size, {size}: photos would be enlarged")
+        return self
+
+    @model_validator(mode="after")
+    def _train_with_presets_for_the_pictures(self) -> Self:
+        size = self.prepare.image.size
+        for number, run in enumerate(self.train.runs):
+            if run.preset and size not in (sizes := preset_of(run).sizes):
+                meant = " or ".join(map(str, sizes))
+                raise ValueError(
+                    f"train.runs.{number}.preset: {run.preset} is for pictures of {meant} px, prepare.image.size is {size}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _measure_in_training_what_can_be(self) -> Self:
+        if (dev := self.train.dev) and dev.metric not in METRICS:
+            raise ValueError(f"train.dev.metric: no metric is called {dev.metric}; there are {', '.join(METRICS)}")
         return self
 
 

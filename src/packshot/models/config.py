@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,8 +15,34 @@ if TYPE_CHECKING:
     from packshot.models.base import ImageModel
 
 
+PresetName = Literal["cpu-demo", "gpu-128", "gpu-256"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings of a run that were found to suit pictures of some sizes and a kind of machine.
+
+    Of `model` those count that are written (a union's `kind` among them); what params.yaml writes goes before.
+    """
+
+    sizes: tuple[int, ...]
+    """The sides of pictures, in pixels, that it is for."""
+    model: ModelConfig
+    batch_size: int
+    steps: int
+
+
 class ModelConfig(Record, ABC):
     """The part of params.yaml that describes one family; a member of the union, dispatched by `family:`."""
+
+    @classmethod
+    def presets(cls) -> Mapping[PresetName, Preset]:
+        """The family's presets by name: `PRESETS` in the family's presets.py."""
+        return {}
+
+    def refuse(self, image: ImageSpec, categories: int) -> str:
+        """Why such a model cannot learn such pictures of that many categories; empty where it can."""
+        return ""
 
     @abstractmethod
     def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> ImageModel:

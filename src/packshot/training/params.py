@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from packshot.models import AnyModel
+from packshot.models.config import Preset, PresetName
 from packshot.records import Name, Record
+
+
+class WeightsFile(Record):
+    """Weights that no registry knows."""
+
+    weights: str = Field(min_length=1)
+    """A file of packshot's weights; a path that does not begin with a slash is meant below the project. What only training needs
+    is looked for beside it, as `packshot train` leaves it."""
+
+
+def _kind_of_start(value: Any) -> str:
+    if isinstance(value, dict | WeightsFile):
+        return "file"
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return "version" if number else "champion" if value == "champion" else "none such"
+
+
+InitFrom = Annotated[
+    Annotated[Literal["champion"], Tag("champion")]
+    | Annotated[int, Field(ge=1), Tag("version")]
+    | Annotated[WeightsFile, Tag("file")],
+    Discriminator(
+        _kind_of_start,
+        custom_error_type="no_such_start",
+        custom_error_message="write champion, the number of a registered version, or {weights: PATH}",
+    ),
+]
 
 
 class Run(Record):
@@ -15,10 +44,28 @@ class Run(Record):
 
     name: Name
     model: AnyModel
-    length: float = Field(1.0, gt=0, le=1000)
-    """Times train.steps."""
+    preset: PresetName | None = None
+    """The family's own settings for a kind of machine, where this run writes none: of `model`, and the two below."""
+    steps: int | None = Field(None, ge=1, le=100_000_000)
+    """In place of train.steps."""
     batch_size: int | None = Field(None, ge=2, le=65_536)
     """In place of train.batch_size."""
+    length: float = Field(1.0, gt=0, le=1000)
+    """Times the steps."""
+    init_from: InitFrom | None = None
+    """The weights that it starts from, in place of chance. A version's number says which for ever. Who is `champion` is found out
+    when the run begins, noted in the report, and kept to where a killed run goes on: DVC, which sees the word alone, does not
+    repeat a run because another model became champion since (`dvc repro -f train` does)."""
+    freeze: tuple[str, ...] = ()
+    """Patterns (* and ?) of the names of parameters that stay as they start."""
+    freeze_critic: int = Field(0, ge=0, le=16)
+    """How many layers of the critic stay as they start, from the picture on (FreezeD: Mo et al. 2020)."""
+
+    @model_validator(mode="after")
+    def _freeze_what_is_known(self) -> Self:
+        if (self.freeze or self.freeze_critic) and self.init_from is None:
+            raise ValueError("what is frozen stays as it starts: freeze and freeze_critic go with init_from")
+        return self
 
 
 def _apart(runs: tuple[Run, ...]) -> tuple[Run, ...]:
@@ -26,6 +73,54 @@ def _apart(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two runs have one name: {', '.join(twice)}")
     return runs
+
+
+def _fill_in(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """The runs with their presets' settings where they write none of their own."""
+    return tuple(run if run.preset is None else _apply(run, preset_of(run)) for run in runs)
+
+
+def preset_of(run: Run) -> Preset:
+    """The preset that a run names. Raises ValueError where its family has none of that name."""
+    presets = run.model.presets()
+    if run.preset not in presets:
+        known = ", ".join(presets) or "none"
+        raise ValueError(f"run '{run.name}': its family has no preset {run.preset}; there are {known}")
+    return presets[run.preset]
+
+
+def _apply(run: Run, preset: Preset) -> Run:
+    suggested, written = (config.model_dump(mode="json", exclude_unset=True) for config in (preset.model, run.model))
+    model = type(run.model).model_validate_json(json.dumps(_lay_over(suggested, written)))
+    steps = preset.steps if "steps" not in run.model_fields_set else run.steps
+    batch_size = preset.batch_size if "batch_size" not in run.model_fields_set else run.batch_size
+    return run.model_copy(update={"model": model, "steps": steps, "batch_size": batch_size})
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings, `above` first; of another kind of a thing nothing is taken from `below`."""
+    if above.get("kind", below.get("kind")) != below.get("kind"):
+        return above
+    both = {name for name in above if isinstance(above[name], dict) and isinstance(below.get(name), dict)}
+    return {**below, **above, **{name: _lay_over(below[name], above[name]) for name in both}}
+
+
+class DevParams(Record):
+    """`train.dev`: how good a model in training is, measured on the photos of the split `val`, from which it does not learn.
+
+    The curves have it as `dev/<metric>`. With `patience`, a run stops once it gets no better, and the best weights are kept
+    beside the last ones. Each look draws `samples` pictures and shows them to the classifier that `evaluate` trains too.
+    """
+
+    metric: str = "kid"
+    """Of those that evaluate measures."""
+    every: float = Field(0.05, gt=0, le=1)
+    """Share of a run's steps between two looks; there are none before its samples mean something."""
+    samples: int = Field(1000, ge=50, le=100_000)
+    patience: int | None = Field(None, ge=1, le=1000)
+    """Looks without a gain beyond the measure's own noise after which a run stops; none: it never does."""
+    minimum: float = Field(0.5, ge=0, le=1)
+    """Share of a run's steps before which it never stops."""
 
 
 class WatchParams(Record):
@@ -64,10 +159,12 @@ class TrainParams(Record):
     save_every: int = Field(500, ge=1)
     """Steps that a killed run loses at most."""
     watch: WatchParams = WatchParams()
-    runs: Annotated[tuple[Run, ...], Field(min_length=1), AfterValidator(_apart)]
+    dev: DevParams | None = None
+    """Nothing is measured while a run trains where there is none."""
+    runs: Annotated[tuple[Run, ...], Field(min_length=1), AfterValidator(_apart), AfterValidator(_fill_in)]
 
     def steps_of(self, run: Run) -> int:
-        return max(1, round(self.steps * run.length))
+        return max(1, round((run.steps or self.steps) * run.length))
 
     def batch_size_of(self, run: Run) -> int:
         return run.batch_size or self.batch_size

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from packshot.models.config import ModelConfig, Search
+from packshot.models.config import ModelConfig, Preset, PresetName, Search
 from packshot.records import Condition, ImageSpec
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Config(ModelConfig):
     half_life: float = Field(10_000, gt=0)
     """Of the generator's moving average, in images."""
     search: Search = Search()
+
+    @classmethod
+    def presets(cls) -> Mapping[PresetName, Preset]:
+        from packshot.models.gan.presets import PRESETS
+
+        return PRESETS
 
     def build(self, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()) -> GAN:
         from packshot.models.gan.model import GAN
