@@ -153,6 +153,10 @@ class ImageModel(nn.Module, ABC):
         """What is computed from the training photos during a run rather than learnt; nothing by default."""
         return ()
 
+    def critic_layers(self) -> tuple[nn.Module, ...]:
+        """The layers of the critic, from the picture on, for those who would keep the first of them as they are (FreezeD)."""
+        return ()
+
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
         """Fit in closed form what is deployed but not trained, before weights are kept or pictures drawn."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from packshot.models.processes import SharedBatchNorm, gather, keep_own
+from packshot.models.vocabulary import CarriesOver, Vocabulary
 from packshot.records import ImageSpec
 
 BASE = 4
@@ -43,7 +45,7 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """`features` numbers to a picture (N, C, S, S) in [-1, 1]: a linear map to 4 x 4, then transposed convolutions of stride 2.
+    """`features` numbers to a picture (N, C, S, S), float32 in [-1, 1]: a linear map to 4 x 4, then transposed convolutions.
 
     `channels` runs from the 4 x 4 grid to the full one, so it has one entry more than there are doublings.
     """
@@ -58,10 +60,14 @@ class Decoder(nn.Sequential):
         ]
         for previous, width in pairwise(channels):
             parts += [nn.ConvTranspose2d(previous, width, 4, 2, 1), group_norm(width), nn.SiLU()]
-        super().__init__(*parts, nn.Conv2d(channels[-1], image.channels, 3, 1, 1), nn.Tanh())
+        super().__init__(*parts, nn.Conv2d(channels[-1], image.channels, 3, 1, 1))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        drawn: Tensor = super().forward(latents)  # type: ignore[no-untyped-call]
+        return torch.tanh(drawn.float())
 
 
-class ConditionEmbedding(nn.Embedding):
+class ConditionEmbedding(nn.Embedding, CarriesOver):
     """What is asked for as `features` numbers: a category's own, and a linear map of the attributes beside it.
 
     What is not known of an attribute is all zeros and adds nothing: it stands for "any".
@@ -79,6 +85,13 @@ class ConditionEmbedding(nn.Embedding):
         """Categories int64 (N,) and conditions float32 (N, D), or None where nothing is known: (N, features)."""
         embedded = super().forward(categories)
         return embedded if self.attributes is None or conditions is None else embedded + self.attributes(conditions)
+
+    def carry_over(self, known: Mapping[str, Tensor], vocabulary: Vocabulary) -> dict[str, Tensor]:
+        carried = {"weight": vocabulary.carry_rows(known["weight"])}
+        if self.attributes is not None:
+            before = known.get("attributes.weight", known["weight"].new_zeros(self.embedding_dim, len(vocabulary.columns)))
+            carried["attributes.weight"] = vocabulary.carry_columns(before)
+        return carried
 
 
 class Critic(nn.Module):

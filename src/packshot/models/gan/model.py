@@ -62,6 +62,9 @@ class GAN(ImageModel):
         self.generator = Generator(config, image, len(categories), attributes)
         self.critic = ComparingCritic(image, len(categories), config.width, attributes)
 
+    def critic_layers(self) -> tuple[nn.Module, ...]:
+        return tuple(self.critic.layers)
+
     def phases(self) -> tuple[Phase, ...]:
         config = self.config
         adam = Optimizer(config.learning_rate, (0.0, 0.99), final_share=config.final_share)
