@@ -4,6 +4,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from packshot.models import gan, vae
+from packshot.models import gan, stylegan2, vae
 
-AnyModel = Annotated[vae.Config | gan.Config, Field(discriminator="family")]
+AnyModel = Annotated[vae.Config | gan.Config | stylegan2.Config, Field(discriminator="family")]
