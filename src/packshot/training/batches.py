@@ -67,12 +67,7 @@ class Photos:
 
         Epochs follow each other without a gap, each in an order of its own.
         """
-        count = len(self)
-        places = np.arange(step * size, (step + 1) * size)
-        rows = np.empty(size, dtype=np.int64)
-        for epoch in range(places[0] // count, places[-1] // count + 1):
-            mine = places // count == epoch
-            rows[mine] = _order(mix(seed, "order", size, epoch), count)[places[mine] % count]
+        rows = self.rows(seed, step, size)
         chances = np.random.Generator(np.random.Philox(key=mix(seed, "flips", size, step)))
         flipped = chances.random(size) < (0.5 if flips else 0.0)
         first, _, _ = part.indices(size)
@@ -83,6 +78,16 @@ class Photos:
         said = lots.random((size, len(self.sizes)), dtype=np.float32) >= FORGET
         columns = torch.from_numpy(np.repeat(said[part], self.sizes, axis=1)).to(batch.conditions.device)
         return replace(batch, conditions=batch.conditions * columns)
+
+    def rows(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Which photos the `step`-th batch of `size` holds."""
+        count = len(self)
+        places = np.arange(step * size, (step + 1) * size)
+        rows = np.empty(size, dtype=np.int64)
+        for epoch in range(places[0] // count, places[-1] // count + 1):
+            mine = places // count == epoch
+            rows[mine] = _order(mix(seed, "order", size, epoch), count)[places[mine] % count]
+        return rows
 
     def every(self, *, flips: bool) -> Iterator[Batch]:
         """Every photo in order; after that, where the run flips, every photo mirrored."""

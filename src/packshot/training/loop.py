@@ -4,41 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from packshot.errors import TrainingFailed
 from packshot.failpoints import failpoint
-from packshot.models.base import Batch, ImageModel, Phase
+from packshot.models.base import Batch, Fit, ImageModel, Phase
+from packshot.models.processes import apart
 from packshot.records import Condition, ImageSpec
 from packshot.training.batches import Photos, mix
+from packshot.training.descent import Descent
 from packshot.training.hardware import Machine
+from packshot.training.keeper import Keeper
 from packshot.training.log import Log
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
+from packshot.training.ranks import leads, require_lockstep
 from packshot.training.state import Setback, TrainState, learning_rate
 from packshot.training.watch import Trouble, Watch
-
-
-class Keeper(Protocol):
-    """What keeps a training's states and weights, and the evidence where it fails."""
-
-    def restore(self, state: TrainState) -> bool:
-        """Bring `state` to where the training was stopped; False where there is nothing to go on from."""
-
-    def rewind(self, state: TrainState, back: int, before: int) -> bool:
-        """Bring `state` to the `back`-th newest state of step `before` or earlier, or the oldest; False where there is none."""
-
-    def save(self, state: TrainState) -> None:
-        """Keep all that a resumed run needs."""
-
-    def keep(self, state: TrainState) -> None:
-        """Keep the weights that would be deployed now."""
-
-    def bury(self, state: TrainState, trouble: Trouble) -> None:
-        """Keep what shows why the training failed."""
 
 
 def build(
@@ -72,9 +56,11 @@ def train(
 
     On a CPU a stopped and resumed training ends in the same bits as a straight one, with the same threads and the same torch.
     A training in trouble goes back to a good state and on at a lower rate; TrainingFailed where that has not helped either.
+    Where several processes train the model, each runs this, and the first one alone tells and keeps (training.ranks).
     """
     course = _Course(model, photos, run, params, seed, machine)
     state = TrainState.begin(model)
+    machine.translate(model)
     with machine.own():
         # A resumed run tells again what it told, and makes the fits that lie behind it again: what they rest on has not moved.
         if keeper.restore(state):
@@ -96,12 +82,13 @@ def train(
             # Say how it goes, show it, and keep what a resumed run needs.
             last = state.step == course.steps
             if state.step % params.report_every == 0 or last:
+                require_lockstep(model, machine.device)
                 log.metrics(state.step, state.report().values)
-            if last or (state.step % params.picture_every == 0 and state.step >= course.mature):
-                state.average.finish(course.every_photo)
+            if leads() and (last or (state.step % params.picture_every == 0 and state.step >= course.mature)):
+                course.finish(state)
                 log.picture(state.step, "samples", sample_sheet(state.average))
-            if state.step in course.kept:
-                state.average.finish(course.every_photo)
+            if leads() and state.step in course.kept:
+                course.finish(state)
                 keeper.keep(state)
             if state.step % params.save_every == 0 or last:
                 keeper.save(state)
@@ -117,6 +104,9 @@ class _Course:
         self.steps, self.batch_size = params.steps_of(run), params.batch_size_of(run)
         self.phases = model.phases()
         self.watch = Watch(model, photos, params.watch, self.steps)
+        self.descent = Descent(photos, machine, seed, params.flips, params.accumulate)
+        for phase in self.phases:
+            self.descent.require_enough(phase, phase.batch_size or self.batch_size)
         self.spans = [(round(phase.start * self.steps), round(phase.stop * self.steps)) for phase in self.phases]
         self.mature = round(model.matures * self.steps)
         self.kept = frozenset(
@@ -131,7 +121,17 @@ class _Course:
         """Make the fits that lie behind `state`."""
         for fit in self.model.fits():
             if round(fit.at * self.steps) < state.step < self.steps:
-                fit.run(self.every_photo)
+                self._run(fit)
+
+    def finish(self, state: TrainState) -> None:
+        """Fit what is deployed but not trained: for the first process alone, which keeps it."""
+        with apart():
+            state.average.finish(self.every_photo)
+
+    def _run(self, fit: Fit) -> None:
+        """Every process makes a fit by itself, from the same weights and all photos."""
+        with apart(), self.machine.turn(eager=True):
+            fit.run(self.every_photo)
 
     def take_step(self, state: TrainState) -> None:
         """One step: every phase that is due has its turn. Raises Trouble, before a weight is touched, where something is off."""
@@ -141,7 +141,7 @@ class _Course:
                 state.adopt(phase)
         for fit in self.model.fits():
             if round(fit.at * self.steps) == state.step:
-                fit.run(self.every_photo)
+                self._run(fit)
 
         self.model.train()
         for phase, (start, stop) in zip(self.phases, self.spans, strict=True):
@@ -154,7 +154,8 @@ class _Course:
             if phase.averaged:
                 state.follow(phase, turn * size, size)
         state.step += 1
-        self.watch.step(state)
+        with apart():
+            self.watch.step(state)
 
     def _take_turn(self, state: TrainState, phase: Phase, size: int, rate: float) -> None:
         """One step of the phase's optimiser at `rate`."""
@@ -163,14 +164,16 @@ class _Course:
         for group in optimizer.param_groups:
             group["lr"] = rate
         # A turn's chances depend on the seed, the step and the phase alone. (torch's CPU generator takes 32 bits of a seed.)
-        torch.manual_seed((mix(self.seed, self.run.name, phase.name) + state.step) % 2**32)
-        batch = self.photos.batch(self.seed, state.step, size, flips=self.params.flips)
-        with _learning(parameters):
-            with self.machine.cast():
-                loss = phase.loss(batch)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+        chances = (mix(self.seed, self.run.name, phase.name) + state.step) % 2**32
+        with _learning(parameters), self.machine.turn(eager=phase.second_order):
+            loss, batch = self.descent.collect(phase, parameters, state.step, size, chances)
             norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
-            self.watch.turn(state, phase, loss, norm, batch)
+            try:
+                self.watch.turn(state, phase, loss, norm, batch)
+            except Trouble as trouble:
+                # Whichever process sees it, the photos of all of them may be to blame.
+                trouble.rows = self.photos.rows(self.seed, state.step, size).tolist()
+                raise
             optimizer.step()
         for name, value in {**loss.terms, **loss.signals, "gradient_norm": norm}.items():
             state.note(f"{phase.name}/{name}", value)
