@@ -41,6 +41,7 @@ class Recipe(Record):
     run: Run
     steps: int
     batch_size: int
+    accumulate: int
     flips: bool
     checkpoints: int
     report_every: int
@@ -52,6 +53,7 @@ class Recipe(Record):
             run=run,
             steps=params.steps_of(run),
             batch_size=params.batch_size_of(run),
+            accumulate=params.accumulate,
             flips=params.flips,
             checkpoints=params.checkpoints,
             report_every=params.report_every,
@@ -68,7 +70,9 @@ class Identity(Record):
     torch_version: str
     device: str
     threads: int
+    processes: int
     precision: str
+    compiled: bool
 
     @classmethod
     def here(cls, recipe: Recipe, dataset: str, machine: Machine) -> Identity:
@@ -79,7 +83,9 @@ class Identity(Record):
             torch_version=torch.__version__,
             device=machine.name,
             threads=machine.threads,
+            processes=machine.processes,
             precision=machine.precision,
+            compiled=machine.compiles,
         )
 
     def differences(self, other: Identity) -> tuple[str, ...]:
