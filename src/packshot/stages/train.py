@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,21 @@ from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainRep
 from packshot.stages import clear
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
+from packshot.training.energy import EnergyMeter
 from packshot.training.hardware import Machine
+from packshot.training.log import Log
 from packshot.training.loop import build
 from packshot.training.loop import train as fit
 from packshot.training.params import Run
 from packshot.training.pictures import sample_sheet
+from packshot.training.plots import closing_sheets
 from packshot.training.progress import Both, Progress, curves_csv
+from packshot.training.vitals import Vitals
 
 if TYPE_CHECKING:
     from packshot.params import Params
+
+logger = logging.getLogger(__name__)
 
 
 def train(params: Params, layout: Layout) -> TrainReport:
@@ -35,6 +42,13 @@ def train(params: Params, layout: Layout) -> TrainReport:
     A stage that was killed goes on where it stood: finished runs are not trained again, and an unfinished one ends in the bits of
     a straight one. Raises TrainingFailed where a run diverges; the evidence is in the run's folder under var/train/.
     """
+    return train_runs(params, layout)
+
+
+def train_runs(
+    params: Params, layout: Layout, *, tags: Mapping[str, str] | None = None, listener: Log | None = None
+) -> TrainReport:
+    """What `train` does; the MLflow runs have these `tags` too, and a `listener` is told what they are told."""
     folder, source = layout.stage("train"), layout.stage("prepare")
     dataset = Dataset.read(source / "dataset.json")
     split = load_split(source, "train")
@@ -49,16 +63,28 @@ def train(params: Params, layout: Layout) -> TrainReport:
         desks = [_desk(run, params, layout, dataset, machine) for run in params.train.runs]
         for run, desk in zip(params.train.runs, desks, strict=True):
             going_on = desk.resumable()
-            with _tracked(tracking, run, desk, _tags(params, layout, dataset), going_on=going_on) as runlog:
+            told = {**_tags(params, layout, dataset), **(tags or {})}
+            steps, size = params.train.steps_of(run), params.train.batch_size_of(run)
+            with (
+                _tracked(tracking, run, desk, told, going_on=going_on) as runlog,
+                EnergyMeter.of(machine.device) as energy,
+                Progress(run.name, steps, size) as progress,
+            ):
                 model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
-                progress = Progress(run.name, params.train.steps_of(run), params.train.batch_size_of(run))
-                state = fit(
-                    model, photos, run, params.train, seed=params.seed, machine=machine, log=Both(progress, runlog), keeper=desk
-                )
+                listeners = Both(progress, Both(runlog, listener) if listener else runlog)
+                vitals = Vitals(listeners, size, machine.device, energy)
+                state = fit(model, photos, run, params.train, seed=params.seed, machine=machine, log=vitals, keeper=desk)
+                sheets = closing_sheets(run.name, state)
+                for name, sheet in sheets.items():
+                    vitals.picture(state.step, name, sheet)
+                if taken := vitals.close(state.step):
+                    logger.info("%s took %s", run.name, taken)
             tracked.append(Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment))
             checkpoints += desk.publish(state, folder)
             write_bytes(folder / "curves" / f"{run.name}.csv", curves_csv(state.history).encode())
             write_bytes(folder / "sheets" / f"{run.name}.png", encode_png(sample_sheet(state.average)))
+            for name, sheet in sheets.items():
+                write_bytes(folder / "sheets" / f"{run.name}-{name}.png", encode_png(sheet))
             metrics[run.name] = {name: value for row in state.history for name, value in row.values.items()}
             failpoint("train.run")
         write_bytes(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())

@@ -108,8 +108,9 @@ class TrainState:
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def report(self) -> Row:
-        """Close a row: the means since the one before."""
-        row = Row(step=self.step, values={name: float(total) / self.counts[name] for name, total in self.sums.items()})
+        """Close a row: the means since the one before, and how many setbacks there were where there were any."""
+        values = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        row = Row(step=self.step, values={**values, **({"setbacks": float(len(self.setbacks))} if self.setbacks else {})})
         self.history.append(row)
         self.sums, self.counts = {}, {}
         return row
