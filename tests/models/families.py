@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from packshot.images.shards import Split
-from packshot.models import AnyModel, gan, vae
+from packshot.models import AnyModel, gan, stylegan2, vae
 from packshot.models.base import Batch, ImageModel
 from packshot.records import Condition, ImageSpec
 
@@ -22,8 +22,27 @@ SMALL: dict[str, AnyModel] = {
         prior=vae.FlowPrior(width=32, blocks=2, batch_size=32, steps=10, learning_rate=5e-3),
     ),
     "vae-gaussians": vae.Config(latent=8, width=8, learning_rate=5e-3, polish=None, prior=vae.GaussianPrior()),
+    "vae-grid": vae.Config(
+        latent=vae.Grid(factor=4, channels=2),
+        width=8,
+        learning_rate=5e-3,
+        perceptual=vae.Perceptual(width=4),
+        polish=vae.Polish(critic_width=4, penalty_every=4),
+        prior=vae.FlowPrior(width=32, blocks=2, patch=2, batch_size=32, steps=10, learning_rate=5e-3),
+    ),
+    "vae-grid-gaussians": vae.Config(
+        latent=vae.Grid(factor=8, channels=2), width=4, learning_rate=5e-3, polish=None, prior=vae.GaussianPrior()
+    ),
     "gan": gan.Config(
         latent=8, width=8, learning_rate=2e-3, penalty=1.0, penalty_every=4, search=gan.Search(steps=30, candidates=64)
+    ),
+    "stylegan2": stylegan2.Config(
+        latent=8,
+        capacity=64,
+        widest=8,
+        penalty_every=4,
+        path_length_every=3,
+        search=stylegan2.Search(steps=30, candidates=64),
     ),
 }
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from packshot.models.adversarial import gradient_penalty, relativistic_loss, translate
+from packshot.models.adversarial import gradient_penalty, relativistic_loss
+from packshot.models.augment.transforms import translate
 from packshot.models.base import Batch
 from packshot.models.blocks import ComparingCritic, Critic, peer_deviation
-from packshot.models.flow import LatentFlow
+from packshot.models.flow import VectorFlow
 from packshot.models.gaussians import ClassGaussians
-from packshot.models.vae.model import calibrated_error, kl_divergence, posterior_sample
+from packshot.models.vae.losses import calibrated_error, kl_divergence, posterior_sample
 from packshot.records import ImageSpec
 
 
@@ -181,7 +182,7 @@ def test_what_is_known_of_attributes_moves_the_gaussians_as_it_moved_the_photos(
 
 def test_unsaid_attributes_are_those_of_any_picture_for_the_flow() -> None:
     torch.manual_seed(0)
-    flow = LatentFlow(4, 2, width=8, blocks=1, attributes=3)
+    flow = VectorFlow(4, 2, width=8, blocks=1, attributes=3)
     nn.init.normal_(flow.leave.weight)
     noise, categories = torch.randn(6, 4), torch.tensor([0, 1] * 3)
     anything = flow.transport(noise, categories, steps=3, guidance=1.5)
@@ -192,7 +193,7 @@ def test_unsaid_attributes_are_those_of_any_picture_for_the_flow() -> None:
     assert not torch.allclose(flow.transport(noise, categories, told, steps=3, guidance=1.5), anything)
 
 
-class _Straight(LatentFlow):
+class _Straight(VectorFlow):
     """A flow whose velocity is known: towards 3 for a category, and towards 1 for none in particular."""
 
     def forward(
@@ -216,7 +217,7 @@ def test_transport_follows_a_known_field_and_guidance_extrapolates() -> None:
 def test_the_flow_loss_of_an_unmoved_flow_is_the_variance_of_its_target() -> None:
     """Its output layer starts at nothing, so the error is that of target minus noise: one each."""
     torch.manual_seed(0)
-    flow = LatentFlow(4, 2, width=8, blocks=1)
+    flow = VectorFlow(4, 2, width=8, blocks=1)
     flow.standardise(torch.full((4,), 3.0), torch.full((4,), 4.0))
     loss = flow.loss(3 + 2 * torch.randn(50_000, 4), _batch(50_000), drop=0.1)
     assert loss.item() == pytest.approx(2.0, abs=0.03)

@@ -1,5 +1,5 @@
 """The family `vae`."""
 
-from packshot.models.vae.config import Config, FlowPrior, GaussianPrior, Polish
+from packshot.models.vae.config import Config, FlowPrior, GaussianPrior, Grid, Perceptual, Polish
 
-__all__ = ["Config", "FlowPrior", "GaussianPrior", "Polish"]
+__all__ = ["Config", "FlowPrior", "GaussianPrior", "Grid", "Perceptual", "Polish"]
