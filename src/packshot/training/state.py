@@ -29,6 +29,17 @@ class Kept(Record):
 
     step: int
     sha256: Digest
+    training: Digest | None = None
+    """Of what only training needs."""
+
+
+class Scoring(Record):
+    """What the model was worth after a step, on photos from which it does not learn."""
+
+    step: int
+    value: float
+    error: float
+    """Its standard error."""
 
 
 class Setback(Record):
@@ -48,6 +59,7 @@ class Facts(Record):
     history: tuple[Row, ...]
     kept: tuple[Kept, ...]
     setbacks: tuple[Setback, ...] = ()
+    scorings: tuple[Scoring, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +76,7 @@ class TrainState:
     history: list[Row] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     setbacks: list[Setback] = field(default_factory=list)
+    scorings: list[Scoring] = field(default_factory=list)
     watched: dict[str, Tensor] = field(default_factory=dict)
     """What the watch remembers."""
 
@@ -72,7 +85,7 @@ class TrainState:
         average = copy.deepcopy(model).eval()
         average.requires_grad_(requires_grad=False)
         optimizers: dict[str, torch.optim.Optimizer] = {}
-        for phase in model.phases():
+        for phase in learning_phases(model):
             optimizers.setdefault(phase.shares or phase.name, _optimizer(phase))
         model.requires_grad_(requires_grad=False)
         return cls(model, average, optimizers)
@@ -135,6 +148,7 @@ class TrainState:
             history=tuple(self.history),
             kept=tuple(self.kept),
             setbacks=tuple(self.setbacks),
+            scorings=tuple(self.scorings),
         )
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Facts) -> None:
@@ -160,10 +174,15 @@ class TrainState:
         self.sums = {name: value.to(device) for name, value in _below("sums", tensors).items()}
         self.watched = {name: value.to(device) for name, value in _below("watched", tensors).items()}
         self.step, self.counts, self.history = facts.step, dict(facts.counts), list(facts.history)
-        self.kept, self.setbacks = list(facts.kept), list(facts.setbacks)
+        self.kept, self.setbacks, self.scorings = list(facts.kept), list(facts.setbacks), list(facts.scorings)
 
     def _deployed_average(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.average.state_dict().items() if name.split(".")[0] in self.average.deployed}
+
+
+def learning_phases(model: ImageModel) -> tuple[Phase, ...]:
+    """The phases of a model that have something to learn: not all of their parts' parameters are frozen."""
+    return tuple(phase for phase in model.phases() if any(True for module in phase.modules for _ in module.parameters()))
 
 
 def learning_rate(settings: Optimizer, turn: int, turns: int) -> float:
