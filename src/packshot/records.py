@@ -368,10 +368,33 @@ class Checkpoint(Record):
     path: str
     """Below data/train/."""
     sha256: Digest
+    training: Digest | None = Field(None, exclude_if=lambda training: training is None)
+    """Of what only training needs, `<path without its suffix>.training.safetensors`; None where there is nothing of the kind."""
 
     @property
     def name(self) -> str:
         return f"{self.run}@{self.step}"
+
+
+class Origin(Record):
+    """The weights that a run started from."""
+
+    version: int | None = Field(None, gt=0)
+    """In the registry; None where they came from a file."""
+    sha256: Digest
+    training: Digest | None = None
+    """Of what only training needs, where it was kept."""
+
+    @property
+    def name(self) -> str:
+        return f"version {self.version}" if self.version else f"weights {self.sha256[:12]}"
+
+
+class Started(Record):
+    """Where one run started."""
+
+    run: Name
+    origin: Origin
 
 
 class TrainReport(Record):
@@ -379,6 +402,8 @@ class TrainReport(Record):
 
     dataset: Digest
     checkpoints: tuple[Checkpoint, ...]
+    started: tuple[Started, ...] = ()
+    """The runs that started from weights, and from which."""
 
 
 class Tracked(Record):

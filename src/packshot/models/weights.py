@@ -37,6 +37,8 @@ class WeightsCard(Record):
     params: Digest
     """Of the settings of the run."""
     seed: int
+    start: Digest | None = Field(None, exclude_if=lambda start: start is None)
+    """Of the weights that the run started from; left out where it started from nothing."""
 
 
 def deployed_state(model: ImageModel) -> dict[str, torch.Tensor]:
@@ -45,6 +47,16 @@ def deployed_state(model: ImageModel) -> dict[str, torch.Tensor]:
         name: tensor for name, tensor in model.state_dict().items() if name.split(".")[0] in model.deployed
     }
     return state
+
+
+def training_state(model: ImageModel) -> dict[str, torch.Tensor]:
+    """All other tensors, by name: those that only training needs."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name.split(".")[0] not in model.deployed}
+
+
+def training_path(weights: Path) -> Path:
+    """Where what only training needs stands beside a file of weights."""
+    return weights.with_suffix(".training.safetensors")
 
 
 def save_weights(path: Path, model: ImageModel, card: WeightsCard) -> str:
@@ -61,18 +73,34 @@ def save_weights(path: Path, model: ImageModel, card: WeightsCard) -> str:
     return write_tensors(path, state, KEY, card.model_dump_json())
 
 
+def save_training(path: Path, model: ImageModel, card: WeightsCard) -> str | None:
+    """Write what only training needs of `model`, a critic above all, for a run that starts from its weights one day.
+
+    Returns the file's sha256; None, and writes nothing, where there is nothing of the kind.
+    """
+    state = training_state(model)
+    return write_tensors(path, state, KEY, card.model_dump_json()) if state else None
+
+
+def load_training(path: Path, sha256: str, card: WeightsCard) -> dict[str, torch.Tensor]:
+    """Read what `save_training` wrote beside the weights of `card`.
+
+    Raises MissingArtifact where there is no such file; IntegrityError where its digest is not `sha256`, or it belongs to other
+    weights.
+    """
+    content = _read(path, sha256)
+    if _header(content, path)[1] != card:
+        raise _fault(path, "it belongs to other weights")
+    return _load(content, path)
+
+
 def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, WeightsCard]:
     """Read a model back, in eval mode on the CPU, without the parts that only training needs.
 
     Raises MissingArtifact where there is no such file; IntegrityError where its digest is not `sha256`, where it is no weights
     file of packshot's, or where its tensors are not exactly those that its own card calls for.
     """
-    with _open(path) as file:
-        content = file.read()
-    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise IntegrityError(
-            f"the sha256 is {found}, not {sha256}", where=str(path), advice="these are other weights: fetch them again"
-        )
+    content = _read(path, sha256)
     tensors, card = _header(content, path)
     with torch.random.fork_rng(devices=[]):
         model = card.config.build(card.image, card.categories, card.conditions)
@@ -80,10 +108,7 @@ def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, Wei
     if tensors != expected:
         odd = sorted(name for name in {*expected, *tensors} if expected.get(name) != tensors.get(name))
         raise _fault(path, f"its tensors are not those of its config: {', '.join(odd[:3])}")
-    try:
-        state = load(content)
-    except SafetensorError as error:
-        raise _fault(path, str(error)) from error
+    state = _load(content, path)
     for name in [name for name, _ in model.named_children() if name not in model.deployed]:
         delattr(model, name)
     model.load_state_dict(state)
@@ -97,6 +122,23 @@ def read_card(path: Path) -> WeightsCard:
         size = file.read(8)
         header = file.read(min(int.from_bytes(size, "little"), LARGEST_HEADER))
     return _header(size + header, path)[1]
+
+
+def _read(path: Path, sha256: str | None) -> bytes:
+    with _open(path) as file:
+        content = file.read()
+    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise IntegrityError(
+            f"the sha256 is {found}, not {sha256}", where=str(path), advice="these are other weights: fetch them again"
+        )
+    return content
+
+
+def _load(content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise _fault(path, str(error)) from error
 
 
 def _open(path: Path) -> BinaryIO:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -15,14 +14,16 @@ from packshot.models.base import Batch, Fit, ImageModel, Phase
 from packshot.models.processes import apart
 from packshot.records import Condition, ImageSpec
 from packshot.training.batches import Photos, mix
-from packshot.training.descent import Descent
+from packshot.training.descent import Descent, learning
 from packshot.training.hardware import Machine
 from packshot.training.keeper import Keeper
 from packshot.training.log import Log
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
 from packshot.training.ranks import leads, require_lockstep
-from packshot.training.state import Setback, TrainState, learning_rate
+from packshot.training.state import Setback, TrainState, learning_phases, learning_rate
+from packshot.training.stopping import Judge, Scores
+from packshot.training.transfer import Start, carry_over, freeze
 from packshot.training.watch import Trouble, Watch
 
 
@@ -34,11 +35,15 @@ def build(
     *,
     seed: int,
     device: torch.device,
+    start: Start | None = None,
 ) -> ImageModel:
-    """The untrained model of a run, on `device`; its weights depend on the seed and the run's name."""
+    """The model that a run begins with, on `device`: its weights depend on the seed and the run's name, or come from `start`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, run.name, "weights") % 2**32)
         model = run.model.build(image, categories, conditions)
+    if start:
+        carry_over(model, start, run)
+    freeze(model, run)
     return model.to(device=device).to(memory_format=torch.channels_last)
 
 
@@ -52,14 +57,16 @@ def train(
     machine: Machine,
     log: Log,
     keeper: Keeper,
+    judge: Judge | None = None,
 ) -> TrainState:
     """Train `model` through all steps of `run`, or from where `keeper` has it, and return the state at the end.
 
     On a CPU a stopped and resumed training ends in the same bits as a straight one, with the same threads and the same torch.
     A training in trouble goes back to a good state and on at a lower rate; TrainingFailed where that has not helped either.
+    Where there is a `judge`, the model is measured as train.dev says, and the training ends early once it gets no better.
     Where several processes train the model, each runs this, and the first one alone tells and keeps (training.ranks).
     """
-    course = _Course(model, photos, run, params, seed, machine)
+    course = _Course(model, photos, run, params, seed, machine, judge)
     state = TrainState.begin(model)
     machine.translate(model)
     with machine.own():
@@ -71,9 +78,10 @@ def train(
         else:
             keeper.save(state)
 
-        while state.step < course.steps:
+        while not course.over(state):
             try:
                 course.take_step(state)
+                scored = course.scores.take(state, machine.device, course.finish)
             except Trouble as trouble:
                 keeper.bury(state, trouble)
                 _go_back(state, trouble, run, params, keeper)
@@ -81,14 +89,15 @@ def train(
                 continue
 
             # Say how it goes, show it, and keep what a resumed run needs.
-            last = state.step == course.steps
-            if state.step % params.report_every == 0 or last:
+            last = course.over(state)
+            if scored or state.step % params.report_every == 0 or last:
                 require_lockstep(model, machine.device)
                 log.metrics(state.step, state.report().values)
             if leads() and (last or (state.step % params.picture_every == 0 and state.step >= course.mature)):
                 course.finish(state)
                 log.picture(state.step, "samples", sample_sheet(state.average))
-            if leads() and state.step in course.kept:
+            best = course.scores.excels(state, course.kept)
+            if leads() and (best or last or state.step in course.kept):
                 course.finish(state)
                 keeper.keep(state)
             if state.step % params.save_every == 0 or last:
@@ -100,10 +109,19 @@ def train(
 class _Course:
     """One run's way through its steps: which phases are due at each, with which photos and by which chances."""
 
-    def __init__(self, model: ImageModel, photos: Photos, run: Run, params: TrainParams, seed: int, machine: Machine) -> None:
+    def __init__(
+        self,
+        model: ImageModel,
+        photos: Photos,
+        run: Run,
+        params: TrainParams,
+        seed: int,
+        machine: Machine,
+        judge: Judge | None,
+    ) -> None:
         self.model, self.photos, self.run, self.params, self.seed, self.machine = model, photos, run, params, seed, machine
         self.steps, self.batch_size = params.steps_of(run), params.batch_size_of(run)
-        self.phases = model.phases()
+        self.phases = learning_phases(model)
         self.watch = Watch(model, photos, params.watch, self.steps)
         self.descent = Descent(photos, machine, seed, params.flips, params.accumulate)
         for phase in self.phases:
@@ -114,9 +132,19 @@ class _Course:
             self.mature + round((self.steps - self.mature) * (index + 1) / params.checkpoints)
             for index in range(params.checkpoints)
         ) - {self.mature} | {self.steps}
+        self.scores = Scores(judge, params.dev, run.name, self.steps, self.mature)
+
+    def over(self, state: TrainState) -> bool:
+        """Whether the training ends here: after its last step, or where it gets no better."""
+        return state.step >= self.steps or self.scores.stalled(state.scorings)
 
     def every_photo(self) -> Iterator[Batch]:
         return self.photos.every(flips=self.params.flips)
+
+    def _leaves(self, step: int) -> bool:
+        """Whether anything of this step is kept or shown."""
+        regular = step % self.params.save_every == 0 or step % self.params.picture_every == 0
+        return regular or step in self.kept or step == self.steps or self.scores.due(step)
 
     def catch_up(self, state: TrainState) -> None:
         """Make the fits that lie behind `state`."""
@@ -157,7 +185,7 @@ class _Course:
                     state.follow(phase, turn * size, size)
         state.step += 1
         with record_function("watch"), apart():
-            self.watch.step(state)
+            self.watch.step(state, kept=self._leaves(state.step))
 
     def _take_turn(self, state: TrainState, phase: Phase, size: int, rate: float) -> None:
         """One step of the phase's optimiser at `rate`."""
@@ -167,7 +195,7 @@ class _Course:
             group["lr"] = rate
         # A turn's chances depend on the seed, the step and the phase alone. (torch's CPU generator takes 32 bits of a seed.)
         chances = (mix(self.seed, self.run.name, phase.name) + state.step) % 2**32
-        with _learning(parameters), self.machine.turn(eager=phase.second_order):
+        with learning(parameters), self.machine.turn(eager=phase.second_order):
             loss, batch = self.descent.collect(phase, parameters, state.step, size, chances)
             norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
             try:
@@ -194,16 +222,3 @@ def _go_back(state: TrainState, trouble: Trouble, run: Run, params: TrainParams,
         )
     state.setbacks = [*before, Setback(step=at, reason=trouble.reason, back_to=state.step)]
     keeper.save(state)
-
-
-@contextmanager
-def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Only these parameters collect gradients, from none on: the others' would be computed for nothing."""
-    for parameter in parameters:
-        parameter.requires_grad = True
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad = False
-            parameter.grad = None
