@@ -1,13 +1,23 @@
-"""The adversarial losses, shared by the GAN and by the polish of the VAE's decoder."""
+"""The adversarial losses, shared by the GANs and by the polish of the VAE's decoder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import relu, softplus
 
 from packshot.models.base import Batch, Loss
-from packshot.models.blocks import Critic
+from packshot.models.config import Game
+
+Augment = Callable[[Tensor, Batch], Tensor]
+"""What a critic sees of pictures, one for each photo of a batch."""
+Judge = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A critic: pictures, their categories and what else they were asked for, to scores (N,)."""
+
+Scorer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A critic: pictures (N, C, H, W), categories and what is known of attributes to scores (N,)."""
 
 
 def relativistic_loss(wanted: Tensor, unwanted: Tensor) -> Tensor:
@@ -19,7 +29,40 @@ def relativistic_loss(wanted: Tensor, unwanted: Tensor) -> Tensor:
     return softplus(unwanted - wanted).mean()
 
 
-def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
+def critic_objective(game: Game, real: Tensor, drawn: Tensor) -> Tensor:
+    """What a critic lowers, from its scores of photos and of drawn pictures, (N,) each.
+
+    `bce` and `non_saturating`: the cross entropy of telling them apart (Goodfellow et al. 2014, equation 1, negated). `hinge`:
+    how far scores fall short of 1 and -1 (Lim and Ye 2017; Miyato et al. 2018, equation 16). `relativistic`: `relativistic_loss`.
+    """
+    match game:
+        case "relativistic":
+            return relativistic_loss(real, drawn)
+        case "hinge":
+            return relu(1 - real).mean() + relu(1 + drawn).mean()
+        case "bce" | "non_saturating":
+            return softplus(-real).mean() + softplus(drawn).mean()
+
+
+def generator_objective(game: Game, drawn: Tensor, real: Tensor) -> Tensor:
+    """What a generator lowers, from a critic's scores of its pictures and of photos, (N,) each; these, where it is relativistic.
+
+    `bce`: log(1 - D), the minimax game itself, which hardly moves while the critic is sure (Goodfellow et al. 2014, equation 1).
+    `non_saturating`: -log D, the cross entropy with the labels swapped, as DCGAN is trained (their section 3). `hinge`: the
+    negated score (Miyato et al. 2018, equation 17).
+    """
+    match game:
+        case "relativistic":
+            return relativistic_loss(drawn, real)
+        case "hinge":
+            return -drawn.mean()
+        case "bce":
+            return -softplus(drawn).mean()
+        case "non_saturating":
+            return softplus(-drawn).mean()
+
+
+def gradient_penalty(critic: Scorer, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
     """Half the critic's mean squared gradient norm at `images`: R1 on photos, R2 on drawn pictures (Mescheder et al. 2018).
 
     The slope is that of all scores' sum: where a critic compares pictures, it holds what each does to the others' scores too.
@@ -29,12 +72,28 @@ def gradient_penalty(critic: Critic, images: Tensor, categories: Tensor, conditi
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-def critic_loss(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float) -> Loss:
-    """What the critic lowers: its pairing of `batch` with pictures drawn for it, both shifted by `translate` first."""
-    drawn = translate(drawn, batch, translation)
-    real_scores = critic(translate(batch.images, batch, translation), batch.categories, batch.conditions)
-    drawn_scores = critic(drawn, batch.categories, batch.conditions)
+def score_both(critic: Judge, batch: Batch, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+    """The critic's scores, (N,) each, of the batch's photos and of pictures drawn for it, as `augment` shows them."""
+    drawn = augment(drawn, batch)
+    real_scores: Tensor = critic(augment(batch.images, batch), batch.categories, batch.conditions)
+    drawn_scores: Tensor = critic(drawn, batch.categories, batch.conditions)
+    return real_scores, drawn_scores
+
+
+def critic_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augment) -> Loss:
+    """What a relativistic critic lowers at `batch` and at pictures drawn for it, as `augment` shows them."""
+    real_scores, drawn_scores = score_both(critic, batch, drawn, augment)
     return Loss({"relativistic": relativistic_loss(real_scores, drawn_scores)}, compare_scores(real_scores, drawn_scores))
+
+
+def generator_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augment, game: Game = "relativistic") -> Tensor:
+    """What the generator lowers with `drawn`, as `augment` shows them; photos are scored where the game compares with them."""
+    asked = batch.categories, batch.conditions
+    real: Tensor = torch.zeros(())
+    if game == "relativistic":
+        with torch.no_grad():
+            real = critic(augment(batch.images, batch), *asked)
+    return generator_objective(game, critic(augment(drawn, batch), *asked), real)
 
 
 def compare_scores(real: Tensor, drawn: Tensor) -> dict[str, Tensor]:
@@ -42,32 +101,11 @@ def compare_scores(real: Tensor, drawn: Tensor) -> dict[str, Tensor]:
     return {"real": real.detach().mean(), "drawn": drawn.detach().mean(), "wins": (real > drawn).float().mean()}
 
 
-def penalty_loss(critic: Critic, batch: Batch, drawn: Tensor, *, translation: float, weight: float) -> Loss:
-    """R1 and R2 of the critic, times `weight`, at `batch` and at pictures drawn for it, both shifted by `translate`."""
-    drawn = translate(drawn, batch, translation)
+def penalty_loss(critic: Judge, batch: Batch, drawn: Tensor | None, *, augment: Augment, weight: float) -> Loss:
+    """R1 of the critic at `batch`, and R2 at pictures drawn for it if there are any, as `augment` shows them; times `weight`."""
     asked = batch.categories, batch.conditions
-    return Loss(
-        {
-            "r1": weight * gradient_penalty(critic, translate(batch.images, batch, translation), *asked),
-            "r2": weight * gradient_penalty(critic, drawn, *asked),
-        }
-    )
-
-
-def translate(images: Tensor, batch: Batch, chance: float) -> Tensor:
-    """Shift each picture, with probability `chance`, by up to an eighth of its side along both axes; the border is repeated.
-
-    Differentiable augmentation (Zhao et al. 2020, Karras et al. 2020a). The shift is a product with selection matrices, whose
-    gradients are products again: deterministic on every device, and twice differentiable.
-    """
-    if not chance:
-        return images
-    side = images.shape[-1]
-    reach = side // 8
-    chances = batch.uniform(3)
-    shifts = (chances[:, :2] * (2 * reach + 1)).long().clamp_max(2 * reach) - reach
-    shifts = shifts * (chances[:, 2:] < chance)
-    sources = (torch.arange(side, device=images.device) + shifts.T[:, :, None]).clamp(0, side - 1)
-    rows, columns = one_hot(sources, side).to(images.dtype)[:, :, None]
-    shifted: Tensor = rows @ images @ columns.transpose(-1, -2)
-    return shifted
+    shown = None if drawn is None else augment(drawn, batch)
+    terms = {"r1": weight * gradient_penalty(critic, augment(batch.images, batch), *asked)}
+    if shown is not None:
+        terms["r2"] = weight * gradient_penalty(critic, shown, *asked)
+    return Loss(terms)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import conv_transpose2d, leaky_relu, pad
 
 from packshot.models.processes import SharedBatchNorm, gather, keep_own
 from packshot.models.vocabulary import CarriesOver, Vocabulary
@@ -157,6 +157,41 @@ class ComparingCritic(Critic):
         grid = super().look(images, categories)
         deviation = peer_deviation(grid.flatten(1), categories)[:, None, None, None].expand(-1, 1, BASE, BASE)
         return leaky_relu(self.compare(torch.cat((grid, deviation), dim=1)), 0.2)
+
+
+class NormalisedCritic(Critic):
+    """DCGAN's critic (Radford et al. 2016): batch normalised at every level but the first."""
+
+    def __init__(self, image: ImageSpec, categories: int, width: int, attributes: int = 0) -> None:
+        super().__init__(image, categories, width, attributes)
+        channels = widths(image, width, 4 * width)[1:]
+        self.norms = nn.ModuleList(SharedBatchNorm(wide) for wide in channels)
+        self.gains = nn.ParameterList(torch.ones(wide, 1, 1) for wide in channels)
+        self.biases = nn.ParameterList(torch.zeros(wide, 1, 1) for wide in channels)
+
+    def look(self, images: Tensor, categories: Tensor) -> Tensor:
+        grid = leaky_relu(self.layers[0](images), 0.2)
+        for layer, norm, gain, bias in zip(self.layers[1:], self.norms, self.gains, self.biases, strict=True):
+            grid = leaky_relu(norm(layer(grid)) * gain + bias, 0.2)
+        return grid
+
+
+class ResizedConvolution(nn.Module):
+    """A 3 x 3 convolution of the grid with every pixel repeated (Odena et al. 2016): it has no pattern of 2 x 2 of its own.
+
+    Repeating and convolving are one transposed convolution of stride 2, whose 4 x 4 kernel is the 3 x 3 one summed over the four
+    places that a repeated pixel takes: so it costs what DCGAN's costs, a quarter of enlarging first.
+    """
+
+    def __init__(self, channels: int, following: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, following, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(following))
+        nn.init.kaiming_uniform_(self.weight.transpose(0, 1), math.sqrt(5))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        rows = pad(self.weight, (0, 0, 1, 0)) + pad(self.weight, (0, 0, 0, 1))
+        return conv_transpose2d(grid, pad(rows, (1, 0)) + pad(rows, (0, 1)), self.bias, 2, 1)
 
 
 class ModulatedNorm(nn.Module):

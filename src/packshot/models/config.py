@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PresetName = Literal["cpu-demo", "gpu-128", "gpu-256"]
 
+Game = Literal["relativistic", "bce", "hinge", "non_saturating"]
+"""What a generator and its critic play against each other: models/adversarial.py says which rules each has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from packshot.models.config import ModelConfig, Preset, PresetName, Search
+from packshot.models.augment.config import AnyAugment, Translation
+from packshot.models.config import Game, ModelConfig, Preset, PresetName, Search
 from packshot.records import Condition, ImageSpec
 
 if TYPE_CHECKING:
@@ -21,16 +22,24 @@ class Config(ModelConfig):
     latent: int = Field(128, ge=2, le=1024)
     width: int = Field(36, ge=4, le=512)
     """Channels of both networks' finest grid; four times as many at 4 x 4."""
+    upsampling: Literal["resized", "transposed"] = "resized"
+    """How the generator doubles a side: pixels repeated before the convolution, or DCGAN's transposed one. They cost the same."""
+    critic: Literal["comparing", "normalised"] = "comparing"
+    """Without normalisation, and told how much a category varies in the batch; or batch normalised, as DCGAN has it."""
+    loss: Game = "relativistic"
     learning_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Adam's first beta; DCGAN has 0.5."""
     final_share: float = Field(0.05, ge=0, le=1)
     """What the cosine leaves of the learning rate."""
     penalty: float = Field(1.0, ge=0)
-    """Gamma of R1 and R2, on pixels in [-1, 1]."""
+    """Gamma of R1 and R2, on pixels in [-1, 1]; 0 leaves them out."""
+    penalise_drawn: bool = True
+    """Whether there is R2 beside R1."""
     penalty_every: int = Field(8, ge=1)
-    translation: float = Field(0.5, ge=0, le=1)
-    """How often a picture is shifted before the critic sees it."""
-    half_life: float = Field(10_000, gt=0)
-    """Of the generator's moving average, in images."""
+    augment: AnyAugment | None = Translation()
+    half_life: float = Field(10_000, ge=0)
+    """Of the generator's moving average, in images; 0 deploys it as the last step leaves it."""
     search: Search = Search()
 
     @classmethod

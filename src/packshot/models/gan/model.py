@@ -1,6 +1,6 @@
 """A convolutional GAN conditional on category and attributes: a DCGAN's shape (Radford et al. 2016) under a modern loss.
 
-Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long live the GAN!").
+Relativistic pairing with R1 and R2 (Huang et al. 2024, "The GAN is dead; long live the GAN!"), and the classic losses beside it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from packshot.models.adversarial import critic_loss, penalty_loss, relativistic_loss, translate
+from packshot.models.adversarial import compare_scores, critic_objective, generator_loss, penalty_loss, score_both
+from packshot.models.augment.augmenter import build_augmenter
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
-from packshot.models.blocks import BASE, ComparingCritic, ConditionEmbedding, ModulatedNorm, widths
+from packshot.models.blocks import (
+    BASE,
+    ComparingCritic,
+    ConditionEmbedding,
+    Critic,
+    ModulatedNorm,
+    NormalisedCritic,
+    ResizedConvolution,
+    widths,
+)
 from packshot.models.gan.config import Config
 from packshot.models.search import Searched, search_pictures
 from packshot.records import Condition, ImageSpec
 
 
 class Generator(nn.Module):
-    """Latents and what is asked for to pictures: transposed convolutions of stride 2 from 4 x 4 on.
+    """Latents and what is asked for to pictures: from 4 x 4 on, each convolution doubles the side.
 
     Both are heard at every level (Brock et al. 2019, without the splitting): pictures of a category then differ more than where
     the first level alone hears them.
@@ -34,7 +44,11 @@ class Generator(nn.Module):
         features = 2 * config.latent
         self.category = ConditionEmbedding(categories, attributes, config.latent)
         self.begin = nn.Linear(features, channels[0] * BASE**2)
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(previous, width, 4, 2, 1) for previous, width in pairwise(channels))
+        resized = config.upsampling == "resized"
+        self.grow = nn.ModuleList(
+            ResizedConvolution(previous, width) if resized else nn.ConvTranspose2d(previous, width, 4, 2, 1)
+            for previous, width in pairwise(channels)
+        )
         self.norms = nn.ModuleList(ModulatedNorm(width, features) for width in channels)
         self.end = nn.Conv2d(channels[-1], image.channels, 3, 1, 1)
 
@@ -43,7 +57,8 @@ class Generator(nn.Module):
         grid = silu(self.norms[0](self.begin(condition).unflatten(1, (-1, BASE, BASE)), condition))
         for grow, norm in zip(self.grow, self.norms[1:], strict=True):
             grid = silu(norm(grow(grid), condition))
-        return torch.tanh(self.end(grid))
+        drawn: Tensor = self.end(grid)
+        return torch.tanh(drawn.float())
 
 
 class GAN(ImageModel):
@@ -60,26 +75,29 @@ class GAN(ImageModel):
         self.latent_size, self.noise_shape, self.encodes = config.latent, (config.latent,), False
         attributes = sum(condition.size for condition in conditions)
         self.generator = Generator(config, image, len(categories), attributes)
-        self.critic = ComparingCritic(image, len(categories), config.width, attributes)
+        kind = ComparingCritic if config.critic == "comparing" else NormalisedCritic
+        self.critic: Critic = kind(image, len(categories), config.width, attributes)
+        self.augment = build_augmenter(config.augment)
 
     def critic_layers(self) -> tuple[nn.Module, ...]:
         return tuple(self.critic.layers)
 
     def phases(self) -> tuple[Phase, ...]:
         config = self.config
-        adam = Optimizer(config.learning_rate, (0.0, 0.99), final_share=config.final_share)
-        return (
-            Phase("critic", (self.critic,), self.critic_loss, adam),
-            Phase("penalty", (self.critic,), self.penalty, adam, shares="critic", every=config.penalty_every, second_order=True),
-            Phase(
-                "generator",
-                (self.generator,),
-                self.generator_loss,
-                adam,
-                averaged=(self.generator,),
-                half_life=config.half_life,
-            ),
+        adam = Optimizer(config.learning_rate, (config.momentum, 0.99), final_share=config.final_share)
+        critic = Phase("critic", (self.critic,), self.critic_loss, adam)
+        penalty = Phase(
+            "penalty", (self.critic,), self.penalty, adam, shares="critic", every=config.penalty_every, second_order=True
         )
+        generator = Phase(
+            "generator",
+            (self.generator,),
+            self.generator_loss,
+            adam,
+            averaged=(self.generator,),
+            half_life=config.half_life,
+        )
+        return (critic, penalty, generator) if config.penalty else (critic, generator)
 
     def _draw(self, batch: Batch) -> Tensor:
         pictures: Tensor = self.generator(batch.normal(self.config.latent), batch.categories, batch.conditions)
@@ -88,20 +106,23 @@ class GAN(ImageModel):
     def critic_loss(self, batch: Batch) -> Loss:
         with torch.no_grad():
             drawn = self._draw(batch)
-        return critic_loss(self.critic, batch, drawn, translation=self.config.translation)
+        game, told = self.config.loss, self.augment.signals()
+        real_scores, drawn_scores = score_both(self.critic, batch, drawn, self.augment)
+        self.augment.hear(real_scores - drawn_scores if game == "relativistic" else real_scores, batch)
+        terms: dict[str, Tensor] = {game: critic_objective(game, real_scores, drawn_scores)}
+        return Loss(terms, {**compare_scores(real_scores, drawn_scores), **told})
 
     def penalty(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            drawn = self._draw(batch)
-        weight = self.config.penalty * self.config.penalty_every
-        return penalty_loss(self.critic, batch, drawn, translation=self.config.translation, weight=weight)
+        config, drawn = self.config, None
+        if config.penalise_drawn:
+            with torch.no_grad():
+                drawn = self._draw(batch)
+        weight = config.penalty * config.penalty_every
+        return penalty_loss(self.critic, batch, drawn, augment=self.augment, weight=weight)
 
     def generator_loss(self, batch: Batch) -> Loss:
-        chance = self.config.translation
-        with torch.no_grad():
-            real = self.critic(translate(batch.images, batch, chance), batch.categories, batch.conditions)
-        drawn = self.critic(translate(self._draw(batch), batch, chance), batch.categories, batch.conditions)
-        return Loss({"relativistic": relativistic_loss(drawn, real)})
+        game = self.config.loss
+        return Loss({game: generator_loss(self.critic, batch, self._draw(batch), augment=self.augment, game=game)})
 
     @torch.no_grad()
     def finish(self, photos: Callable[[], Iterator[Batch]]) -> None:
