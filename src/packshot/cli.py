@@ -47,6 +47,7 @@ times as slowly on a machine that is busy with something else; this costs about 
 def packshot(
     project: Annotated[Path | None, typer.Option(help="The project's folder; the working directory's by default.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say only what needs attention, and results.")] = False,
 ) -> None:
     """From a folder of product photos to a reviewed, gated, served image generator.
 
@@ -58,7 +59,7 @@ def packshot(
         if not project.is_dir():
             raise typer.BadParameter(f"{project}: no such folder", param_hint="--project")
         os.chdir(project)
-    logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger().setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
     _settings["debug"] = debug
 
 
@@ -77,7 +78,26 @@ def _add_stage(name: str, summary: str) -> None:
         params, layout = _project()
         run_stage(name, params, layout)
 
-    app.command(name, help=summary)(run)
+    app.command(name, help=summary)(_train if name == "train" else run)
+
+
+def _train(
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only look where the time of 30 steps goes, into var/profile; nothing is trained.")
+    ] = False,
+    run: Annotated[str, typer.Option(metavar="NAME", help="With --profile: this run alone.")] = "",
+) -> None:
+    params, layout = _project()
+    if profile:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # torch's profiler speaks of a GPU that is not there
+        from packshot.stages.profile import profile as look
+
+        for found in look(params, layout, run):
+            typer.echo(f"{found.text}\n{found.page}, {found.picture.name}, {found.trace.name} (for ui.perfetto.dev)\n")
+        return
+    if run:
+        raise UsageError("--run is for a profile", where="packshot train", advice="add --profile, or leave it out")
+    run_stage("train", params, layout)
 
 
 for _name, _summary in zip(

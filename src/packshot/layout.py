@@ -93,6 +93,16 @@ class Layout:
         return self.var / "profiles"
 
     @property
+    def step_profiles(self) -> Path:
+        """Where the time of training steps goes, by run (`packshot train --profile`)."""
+        return self.var / "profile"
+
+    @property
+    def searches(self) -> Path:
+        """Studies of settings, each with its trials (flows/search.py)."""
+        return self.var / "search"
+
+    @property
     def diffs(self) -> Path:
         """Sheets and pages of what changed between two versions of the catalogue."""
         return self.var / "diff"

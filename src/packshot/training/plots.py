@@ -42,25 +42,30 @@ class Panel:
     title: str
     curves: Mapping[str, Sequence[tuple[int, float]]]
     """(step, value) by name."""
+    of_signals: bool = False
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the numbers span orders of magnitude and none is 0 or below."""
+        """Whether these are losses that span more than a factor of 20, none of them 0 or below."""
         values = [value for curve in self.curves.values() for _, value in curve if math.isfinite(value)]
-        return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
+        return not self.of_signals and bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
 
 
 def sort_panels(history: Sequence[Row]) -> list[Panel]:
     """A panel for the losses of each phase, in the order of their first turns, and one for its signals where it has some."""
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    curves: dict[tuple[str, bool], dict[str, list[tuple[int, float]]]] = {}
     for row in history:
         for name, value in row.values.items():
             phase, _, what = name.rpartition("/")
             if phase:
-                title = f"{phase}: what it saw" if what in SIGNALS else phase
-                curves.setdefault(title, {}).setdefault(what, []).append((row.step, value))
-    phases = list(dict.fromkeys(title.partition(":")[0] for title in curves))
-    return [Panel(title, curves[title]) for phase in phases for title in (phase, f"{phase}: what it saw") if title in curves]
+                curves.setdefault((phase, what in SIGNALS), {}).setdefault(what, []).append((row.step, value))
+    phases = list(dict.fromkeys(phase for phase, _ in curves))
+    return [
+        Panel(f"{phase}: what it saw" if saw else phase, curves[phase, saw], saw)
+        for phase in phases
+        for saw in (False, True)
+        if (phase, saw) in curves
+    ]
 
 
 def draw_curves(run: str, history: Sequence[Row], setbacks: Sequence[Setback] = ()) -> Pixels:
