@@ -1,4 +1,4 @@
-"""The training photos, resident on the device, and the batches drawn from them: which ones, only the seed and the step say."""
+"""The training photos and the batches drawn from them: which ones, only the seed and the step say."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from packshot.images.pixels import to_unit
 from packshot.images.shards import Split
 from packshot.models.base import Batch
 from packshot.records import Condition
+from packshot.training.placement import PixelStore, Placement, choose_placement, open_pixels
 
 CHUNK = 256
 """Photos handed over at once when all of them are asked for."""
@@ -41,12 +42,12 @@ def _order(key: int, count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photos:
-    """All training photos: pixels uint8, (N, H, W, 3), which is what channels-last convolutions read; categories int64, (N,).
+    """All training photos: pixels, wherever they lie; categories int64, (N,).
 
     `conditions` (float32, (N, D)) says what is known of their attributes, and `sizes` how many columns each attribute takes.
     """
 
-    pixels: Tensor
+    pixels: PixelStore
     categories: Tensor
     conditions: Tensor | None = None
     sizes: tuple[int, ...] = ()
@@ -54,10 +55,28 @@ class Photos:
     @classmethod
     def resident(cls, split: Split, conditions: tuple[Condition, ...], device: torch.device) -> Photos:
         """Copy a split into the device's memory."""
-        pixels = torch.from_numpy(np.ascontiguousarray(split.images.transpose(0, 2, 3, 1)))
-        categories = torch.from_numpy(np.array(split.categories))
+        return cls.open(split, conditions, device, placement="resident")
+
+    @classmethod
+    def open(
+        cls,
+        split: Split,
+        conditions: tuple[Condition, ...],
+        device: torch.device,
+        *,
+        processes: int = 1,
+        placement: Placement | None = None,
+    ) -> Photos:
+        """Bring a split as near to the device as its memory allows, or to where `placement` says: batches are the same bits."""
+        pixels = open_pixels(split.images, device, placement or choose_placement(split.images.nbytes, device, processes))
+        categories = torch.from_numpy(np.array(split.categories)).to(device)
         told = torch.from_numpy(np.array(split.conditions)).to(device) if conditions else None
-        return cls(pixels.to(device), categories.to(device), told, tuple(condition.size for condition in conditions))
+        return cls(pixels, categories, told, tuple(condition.size for condition in conditions))
+
+    def first(self, count: int) -> Photos:
+        """The first `count` of them, or all where there are fewer."""
+        told = None if self.conditions is None else self.conditions[:count]
+        return replace(self, pixels=self.pixels.first(count), categories=self.categories[:count], conditions=told)
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -97,9 +116,9 @@ class Photos:
                 yield self._take(rows, np.full(len(rows), mirrored))
 
     def _take(self, rows: NDArray[np.int64], flipped: NDArray[np.bool_]) -> Batch:
-        device = self.pixels.device
+        device = self.categories.device
         chosen = torch.from_numpy(rows).to(device)
-        pixels = self.pixels.index_select(0, chosen)
+        pixels = self.pixels.take(rows)
         turned = torch.from_numpy(np.flatnonzero(flipped)).to(device)
         if len(turned):
             pixels.index_copy_(0, turned, pixels.index_select(0, turned).flip(2))

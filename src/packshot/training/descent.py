@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from packshot.errors import UsageError
 from packshot.models.base import Batch, Loss, Phase
@@ -48,9 +49,7 @@ class Descent:
                 advice="lower train.accumulate or train.processes",
             )
 
-    def collect(
-        self, phase: Phase, parameters: list[torch.nn.Parameter], step: int, size: int, chances: int
-    ) -> tuple[Loss, Batch]:
+    def collect(self, phase: Phase, parameters: list[nn.Parameter], step: int, size: int, chances: int) -> tuple[Loss, Batch]:
         """Give `parameters` the gradients of the phase's loss at a step's photos; `chances` seeds what the turn draws.
 
         Returns what the turn came to, the mean over parts and processes, and the photos of this process's last part.
@@ -88,3 +87,16 @@ def _mean(losses: list[tuple[float, Loss]]) -> Loss:
                 told = weight * value.detach()
                 sums[name] = sums[name] + told if name in sums else told
     return Loss(terms, signals)
+
+
+@contextmanager
+def learning(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Only these parameters collect gradients, from none on: the others' would be computed for nothing."""
+    for parameter in parameters:
+        parameter.requires_grad = True
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad = False
+            parameter.grad = None

@@ -20,6 +20,9 @@ class Keeper(Protocol):
     def save(self, state: TrainState) -> None:
         """Keep all that a resumed run needs."""
 
+    def pause(self, state: TrainState) -> None:
+        """Keep where the training is asked to stop: it goes on from there, but is never brought back there."""
+
     def keep(self, state: TrainState) -> None:
         """Keep the weights that would be deployed now."""
 

@@ -20,3 +20,13 @@ class Log(Protocol):
 
     def picture(self, step: int, name: str, pixels: Pixels) -> None:
         """Note a picture at `step`."""
+
+
+class Silence:
+    """A Log that tells nobody: of the processes that train one model, the first one's is enough."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def picture(self, step: int, name: str, pixels: Pixels) -> None:
+        pass

@@ -84,6 +84,11 @@ def require_lockstep(model: nn.Module, device: torch.device) -> None:
         raise PackshotError("the processes' weights have drifted apart", where=f"process {rank()}", advice=advice)
 
 
+def anyone(mine: bool, device: torch.device) -> bool:
+    """Whether it is so in any of the processes."""
+    return mine if count_processes() == 1 else _differ(mine, device)
+
+
 def _differ(mine: bool, device: torch.device) -> bool:
     told = torch.tensor([float(mine)], device=device)
     distributed.all_reduce(told)
@@ -108,6 +113,10 @@ class SharedKeeper:
     def save(self, state: TrainState) -> None:
         if self.own:
             self.own.save(state)
+
+    def pause(self, state: TrainState) -> None:
+        if self.own:
+            self.own.pause(state)
 
     def keep(self, state: TrainState) -> None:
         if self.own:
