@@ -90,11 +90,11 @@ def gather_real_side(
         seed=params.seed,
         resamples=params.resamples,
         conditions=conditions,
-        attributes=_train_attribute_eyes(looked_at, conditions, params.extractor, cache),
+        attributes=train_attribute_eyes(looked_at, conditions, params.extractor, cache),
     )
 
 
-def _train_attribute_eyes(
+def train_attribute_eyes(
     photos: Split, conditions: tuple[Condition, ...], params: ExtractorParams, cache: Path
 ) -> dict[str, ClassifierEyes]:
     """For each label attribute that enough photos have, a classifier of the catalogue's own design, trained on those photos."""
@@ -174,22 +174,23 @@ def withhold_all(reason: str, real: RealSide) -> tuple[Score, ...]:
 
 def draw(model: ImageModel, categories: NDArray[np.int64], seeds: Iterable[int], conditions: Conditions | None = None) -> Pixels:
     """New pictures of a model, uint8 (N, 3, S, S): one for each category, seed and condition, clamped and rounded to bytes."""
-    every = list(seeds)
+    every, device = list(seeds), next(model.parameters()).device
 
     def part(rows: slice) -> Tensor:
-        told = None if conditions is None else torch.from_numpy(np.ascontiguousarray(conditions[rows]))
-        return model.sample(torch.from_numpy(np.ascontiguousarray(categories[rows])), every[rows], told)
+        told = None if conditions is None else torch.from_numpy(np.ascontiguousarray(conditions[rows])).to(device)
+        return model.sample(torch.from_numpy(np.ascontiguousarray(categories[rows])).to(device), every[rows], told)
 
     return _collect(part, len(categories), BATCH)
 
 
 def redraw(model: ImageModel, photos: Split) -> Pixels:
     """Photos as a model draws them again, uint8 (N, 3, S, S), clamped and rounded to bytes."""
+    device = next(model.parameters()).device
 
     def part(rows: slice) -> Tensor:
-        images = to_unit(torch.from_numpy(np.array(photos.images[rows])))
-        told = torch.from_numpy(np.array(photos.conditions[rows])) if model.conditions else None
-        return model.reconstruct(images, torch.from_numpy(np.array(photos.categories[rows])), told)
+        images = to_unit(torch.from_numpy(np.array(photos.images[rows])).to(device))
+        told = torch.from_numpy(np.array(photos.conditions[rows])).to(device) if model.conditions else None
+        return model.reconstruct(images, torch.from_numpy(np.array(photos.categories[rows])).to(device), told)
 
     return _collect(part, len(photos), BATCH if model.encodes else len(photos))
 
@@ -200,7 +201,7 @@ def _collect(part: Callable[[slice], Tensor], count: int, batch: int) -> Pixels:
         pictures = part(slice(at, at + batch))
         if not bool(pictures.isfinite().all()):
             raise NotFinite("the model drew pixels that are not finite numbers")
-        parts.append(to_pixels(pictures).contiguous().numpy())
+        parts.append(to_pixels(pictures).cpu().contiguous().numpy())
     return np.concatenate(parts)
 
 
