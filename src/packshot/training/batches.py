@@ -115,6 +115,10 @@ class Photos:
                 rows = np.arange(start, min(start + CHUNK, len(self)))
                 yield self._take(rows, np.full(len(rows), mirrored))
 
+    def at(self, rows: NDArray[np.int64]) -> Batch:
+        """These photos, as they are."""
+        return self._take(rows, np.zeros(len(rows), dtype=np.bool_))
+
     def _take(self, rows: NDArray[np.int64], flipped: NDArray[np.bool_]) -> Batch:
         device = self.categories.device
         chosen = torch.from_numpy(rows).to(device)

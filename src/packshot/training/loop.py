@@ -16,11 +16,12 @@ from packshot.records import Condition, ImageSpec
 from packshot.training.batches import Photos, mix
 from packshot.training.descent import Descent, learning
 from packshot.training.hardware import Machine
+from packshot.training.interruption import Interruption
 from packshot.training.keeper import Keeper
 from packshot.training.log import Log
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
-from packshot.training.ranks import leads, require_lockstep
+from packshot.training.ranks import anyone, leads, require_lockstep
 from packshot.training.state import Setback, TrainState, learning_phases, learning_rate
 from packshot.training.stopping import Judge, Scores
 from packshot.training.transfer import Start, carry_over, freeze
@@ -58,22 +59,25 @@ def train(
     log: Log,
     keeper: Keeper,
     judge: Judge | None = None,
+    interruption: Interruption | None = None,
 ) -> TrainState:
     """Train `model` through all steps of `run`, or from where `keeper` has it, and return the state at the end.
 
     On a CPU a stopped and resumed training ends in the same bits as a straight one, with the same threads and the same torch.
     A training in trouble goes back to a good state and on at a lower rate; TrainingFailed where that has not helped either.
     Where there is a `judge`, the model is measured as train.dev says, and the training ends early once it gets no better.
+    A signal that `interruption` heard of ends it after the step, Stopped, once it is kept where it stands.
     Where several processes train the model, each runs this, and the first one alone tells and keeps (training.ranks).
     """
     course = _Course(model, photos, run, params, seed, machine, judge)
+    interruption = interruption or Interruption()
     state = TrainState.begin(model)
     machine.translate(model)
     with machine.own():
         # A resumed run tells again what it told, and makes the fits that lie behind it again: what they rest on has not moved.
         if keeper.restore(state):
             for row in state.history:
-                log.metrics(row.step, row.values)
+                log.metrics(row.step, state.told(row))
             course.catch_up(state)
         else:
             keeper.save(state)
@@ -92,10 +96,10 @@ def train(
             last = course.over(state)
             if scored or state.step % params.report_every == 0 or last:
                 require_lockstep(model, machine.device)
-                log.metrics(state.step, state.report().values)
+                log.metrics(state.step, state.told(state.report()))
             if leads() and (last or (state.step % params.picture_every == 0 and state.step >= course.mature)):
                 course.finish(state)
-                log.picture(state.step, "samples", sample_sheet(state.average))
+                log.picture(state.step, state.retold(state.step) + "samples", sample_sheet(state.average))
             best = course.scores.excels(state, course.kept)
             if leads() and (best or last or state.step in course.kept):
                 course.finish(state)
@@ -103,6 +107,13 @@ def train(
             if state.step % params.save_every == 0 or last:
                 keeper.save(state)
             failpoint("train.step")
+
+            # Whoever was asked to stop, all processes stop at the same step.
+            interruption.beats += 1
+            if not last and anyone(interruption.signal != 0, machine.device):
+                if state.step % params.save_every:
+                    keeper.pause(state)
+                raise interruption.stop(state.step)
     return state
 
 

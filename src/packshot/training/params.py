@@ -132,6 +132,11 @@ class WatchParams(Record):
     """How often a training in trouble goes back to a good state, before it is given up."""
     slow_down: float = Field(0.5, gt=0, lt=1)
     """Times every learning rate, each time."""
+    min_diversity: float = Field(0.15, ge=0, lt=1)
+    """How much the pictures of a category differ at least, beside its photos: the deviation of their thumbnails over that of photos'.
+    Healthy runs show 0.45 and more; 0 stops no training for it."""
+    min_active_units: float = Field(0.02, ge=0, lt=1)
+    """The share of a VAE's latent numbers that say something of a photo at least, once half of its phase is through; 0 stops none."""
 
 
 class TrainParams(Record):
@@ -158,6 +163,8 @@ class TrainParams(Record):
     picture_every: int = Field(500, ge=1)
     save_every: int = Field(500, ge=1)
     """Steps that a killed run loses at most."""
+    stall_minutes: float = Field(30.0, ge=0)
+    """A step that takes longer ends the process, to be run again; 0 lets a step take any time."""
     watch: WatchParams = WatchParams()
     dev: DevParams | None = None
     """Nothing is measured while a run trains where there is none."""
