@@ -36,6 +36,28 @@ SMALL: dict[str, AnyModel] = {
     "gan": gan.Config(
         latent=8, width=8, learning_rate=2e-3, penalty=1.0, penalty_every=4, search=gan.Search(steps=30, candidates=64)
     ),
+    "gan-classic": gan.Config(
+        latent=8,
+        width=8,
+        upsampling="transposed",
+        critic="normalised",
+        loss="non_saturating",
+        momentum=0.5,
+        penalty=0.0,
+        augment=None,
+        half_life=0,
+        search=gan.Search(steps=30, candidates=64),
+    ),
+    "gan-adaptive": gan.Config(
+        latent=8,
+        width=8,
+        loss="hinge",
+        learning_rate=2e-3,
+        penalise_drawn=False,
+        penalty_every=4,
+        augment=gan.Adaptive(images=200, every=2),
+        search=gan.Search(steps=30, candidates=64),
+    ),
     "stylegan2": stylegan2.Config(
         latent=8,
         capacity=64,

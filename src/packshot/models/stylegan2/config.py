@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from packshot.models.config import ModelConfig, Preset, PresetName, Search
+from packshot.models.augment import Adaptive, AnyAugment
+from packshot.models.config import Game, ModelConfig, Preset, PresetName, Search
 from packshot.records import Condition, ImageSpec
 
 if TYPE_CHECKING:
@@ -29,14 +30,16 @@ class Config(ModelConfig):
     """Of both networks, before their lazy terms take their part of it; the mapping learns at a hundredth."""
     final_share: float = Field(1.0, ge=0, le=1)
     """What the cosine leaves of the learning rate."""
+    game: Game = "non_saturating"
+    """What critic and generator lower; StyleGAN2's is the non-saturating logistic loss."""
+    augment: AnyAugment | None = Adaptive()
+    """What the critic is shown of pictures."""
     penalty: float = Field(0.01, ge=0)
     """Gamma of R1, on pixels in [-1, 1]."""
     penalty_every: int = Field(16, ge=1)
     path_length: float = Field(2.0, ge=0)
     """Weight of the path length's deviation; 0 leaves it out."""
     path_length_every: int = Field(8, ge=1)
-    path_length_share: int = Field(2, ge=1)
-    """One in so many pictures of a batch is drawn for it."""
     mixing: float = Field(0.9, ge=0, le=1)
     """How often a picture in training has two latents, one up to a layer and another from there on."""
     half_life: float = Field(10_000, gt=0)

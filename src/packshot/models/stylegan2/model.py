@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from packshot.models.adversarial import compare_scores, translate
+from packshot.models.adversarial import compare_scores, critic_objective, generator_objective, gradient_penalty
+from packshot.models.augment.augmenter import build_augmenter
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
 from packshot.models.processes import mean_of_all
 from packshot.models.search import Searched, search_pictures
@@ -27,6 +27,8 @@ from packshot.records import Condition, ImageSpec
 
 DECAY = 0.01
 """Of the mean path length, each time that it is measured (Karras et al. 2020, appendix B)."""
+SHRINK = 2
+"""One in so many pictures of a batch is drawn for the path length (their appendix B)."""
 
 
 class StyleGAN2(ImageModel):
@@ -47,6 +49,7 @@ class StyleGAN2(ImageModel):
         self.mapping = Mapping(config.latent, config.mapping_layers, kinds, attributes)
         self.synthesis = Synthesis(image, channels, config.latent)
         self.critic = StyleCritic(image, channels, kinds, attributes)
+        self.augment = build_augmenter(config.augment)
         self.register_buffer("mean_length", torch.zeros(()))
 
     def critic_layers(self) -> tuple[nn.Module, ...]:
@@ -96,46 +99,48 @@ class StyleGAN2(ImageModel):
         return pictures
 
     def _judge(self, images: Tensor, batch: Batch) -> Tensor:
-        scores: Tensor = self.critic(translate(images, batch, 0.5), batch.categories, batch.conditions)
+        scores: Tensor = self.critic(self.augment(images, batch), batch.categories, batch.conditions)
         return scores
 
     # --- the turns
 
     def critic_loss(self, batch: Batch) -> Loss:
-        """The non-saturating logistic loss of the critic (Goodfellow et al. 2014)."""
         with torch.no_grad():
             drawn = self._draw(batch)
-        drawn_scores = self._judge(drawn, batch)
-        real_scores = self._judge(batch.images, batch)
+        drawn_scores, real_scores = self._judge(drawn, batch), self._judge(batch.images, batch)
+        game = self.config.game
+        self.augment.hear(real_scores - drawn_scores if game == "relativistic" else real_scores, batch)
         return Loss(
-            {"real_loss": softplus(-real_scores).mean(), "drawn_loss": softplus(drawn_scores).mean()},
-            compare_scores(real_scores, drawn_scores),
+            {game: critic_objective(game, real_scores, drawn_scores)},
+            compare_scores(real_scores, drawn_scores) | self.augment.signals(),
         )
 
     def penalty(self, batch: Batch) -> Loss:
-        """R1 (Mescheder et al. 2018), as often stronger as it is rarer (2020, section 3.1)."""
-        images = batch.images.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self._judge(images, batch).sum(), images, create_graph=True)
+        """R1 (Mescheder et al. 2018) of what the critic is shown, as often stronger as it is rarer (2020, section 3.1)."""
         weight = self.config.penalty * self.config.penalty_every
-        return Loss({"r1": weight / 2 * slope.float().square().sum(dim=(1, 2, 3)).mean()})
+        shown = self.augment(batch.images, batch)
+        return Loss({"r1": weight * gradient_penalty(self.critic, shown, batch.categories, batch.conditions)})
 
     def path_length(self, batch: Batch) -> Loss:
         """How much a step in w changes the picture should not depend on where and in which direction (2020, equation 4)."""
         # Rows by their place in the whole batch: it does not matter then how it is shared out.
-        share = self.config.path_length_share
-        mine = slice(-batch.first % share, None, share)
+        mine = slice(-batch.first % SHRINK, None, SHRINK)
         ws, noises = self.mix(batch)[mine], [noise[mine] for noise in self._noises(batch)]
         directions = batch.normal(*self.image.shape)[mine]
         lengths = path_lengths(lambda rows: self.synthesis(rows, noises), ws, directions)
         mean = torch.lerp(self.mean_length, mean_of_all(lengths.detach().mean()), DECAY)
         self.mean_length.copy_(mean)
         weight = self.config.path_length * self.config.path_length_every
-        error = (lengths - mean).square().sum() * share / len(batch)
+        error = (lengths - mean).square().sum() * SHRINK / len(batch)
         return Loss({"path_length": weight * error}, {"length": lengths.detach().mean()})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """The non-saturating logistic loss of the generator."""
-        return Loss({"drawn_loss": softplus(-self._judge(self._draw(batch), batch)).mean()})
+        game, drawn = self.config.game, self._draw(batch)
+        real = drawn.new_zeros(())
+        if game == "relativistic":
+            with torch.no_grad():
+                real = self._judge(batch.images, batch)
+        return Loss({game: generator_objective(game, self._judge(drawn, batch), real)})
 
     # --- what it is for
 
