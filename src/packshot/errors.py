@@ -13,6 +13,7 @@
   - Unavailable           20  a service that is needed does not answer
   - OutOfResources        22  out of disk or memory, or an I/O error
   - Locked                23  somebody else holds the lock
+  - Stopped          128 + n  the signal n asked a training to end: 130 or 143; run again, it goes on
 """
 
 from __future__ import annotations
@@ -102,3 +103,18 @@ class Locked(PackshotError):
     """Somebody else holds the lock."""
 
     exit_code = 23
+
+
+class Stopped(PackshotError):
+    """A signal asked a training to end; run again, it goes on."""
+
+    exit_code = 130
+
+    def __init__(self, what: str, signal: int) -> None:
+        super().__init__(what)
+        self.exit_code = 128 + signal
+
+    @property
+    def line(self) -> str:
+        """No fault, so no code."""
+        return f"packshot: {self}"

@@ -81,7 +81,8 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], size: int, *, s
     """Write a file of `size` bytes part by part, all or nothing and durably, and return its sha256.
 
     With `seal` the digest becomes a part of the name: state-3.safetensors is then state-3-<sha256>.safetensors. A write or an
-    fsync that fails is final: what the system still holds of the draft may never reach the disk, so it is dropped, not tried again.
+    fsync that fails is final: what the system still holds of the draft may never reach the disk, so it is dropped and not tried
+    again.
     Raises OutOfResources where the disk has no room, before anything is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], size: int, *, s
             finally:
                 os.close(handle)
             failpoint("records.drafted")
-            os.replace(draft, path.with_name(f"{path.stem}-{digest.hexdigest()}{path.suffix}") if seal else path)
+            draft.replace(path.with_name(f"{path.stem}-{digest.hexdigest()}{path.suffix}") if seal else path)
         finally:
             draft.unlink(missing_ok=True)
     failpoint("records.renamed")

@@ -11,8 +11,9 @@ import torch
 from packshot.models.weights import WeightsCard
 from packshot.records import Condition
 from packshot.training.batches import Photos
-from packshot.training.checkpoint import Checkpoints, Identity, Recipe
+from packshot.training.checkpoint import Checkpoints
 from packshot.training.hardware import Machine
+from packshot.training.identity import Identity, Recipe
 from packshot.training.log import Pixels
 from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams

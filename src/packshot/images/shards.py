@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from packshot.errors import IntegrityError
+from packshot.errors import IntegrityError, MissingArtifact
 from packshot.images.conditions import encode_conditions
 from packshot.records import Dataset, StoredFile, file_digest, file_draft, write_bytes
 
@@ -154,6 +154,19 @@ def load_split(folder: Path, name: SplitName) -> Split:
         groups=tuple(index["group"].to_pylist()),
         conditions=encode_conditions(dataset.conditions, columns, index.num_rows),
     )
+
+
+def require_unchanged(folder: Path, dataset: Dataset, name: SplitName) -> None:
+    """Raise IntegrityError where what `load_split` read is no longer what stands there."""
+    try:
+        same = Dataset.read(folder / "dataset.json") == dataset
+        for stem in (f"{name}-pixels", f"{name}-index"):
+            _verified(folder, dataset, stem)
+    except (MissingArtifact, IntegrityError):
+        same = False
+    if not same:
+        advice = "bring the data back and run it again: it goes on from where it stood; or let prepare and train run anew"
+        raise IntegrityError("the data changed while they were trained on", where=str(folder), advice=advice)
 
 
 def remove_strays(folder: Path, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Tensors as a safetensors file, written one after the other: a large model is never held a second time for the sake of a file."""
+"""Tensors as a safetensors file, written one after the other: no large model is held a second time for the sake of a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""What each is called in the file, in the order in which they stand there: the wider before the narrower, as in safetensors' own."""
+"""What each is called in the file, in the order in which they stand there: the wider first, as safetensors has it."""
 _RANK = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 
 

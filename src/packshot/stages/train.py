@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from packshot.adapters.tracking import RunLog, Tracking
 from packshot.adapters.versioning import data_version, git_commit
+from packshot.errors import UsageError
 from packshot.failpoints import failpoint
-from packshot.images.shards import load_split
+from packshot.images.shards import load_split, require_unchanged
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.models.weights import WeightsCard
-from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainReport, write_bytes
+from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainReport, require_room, write_bytes
 from packshot.stages import clear
 from packshot.training.batches import Photos
-from packshot.training.checkpoint import Checkpoints, Identity, Recipe, leaves, sole_owner
+from packshot.training.checkpoint import Checkpoints
 from packshot.training.energy import EnergyMeter
 from packshot.training.hardware import Machine
-from packshot.training.log import Log
+from packshot.training.identity import Identity, Recipe, leaves
+from packshot.training.interruption import heed_signals
+from packshot.training.launch import Place, join
+from packshot.training.log import Log, Silence
 from packshot.training.loop import build
 from packshot.training.loop import train as fit
+from packshot.training.memory import tell_memory
 from packshot.training.params import Run
 from packshot.training.pictures import sample_sheet
 from packshot.training.plots import closing_sheets
+from packshot.training.probe import choose_precision
 from packshot.training.progress import Both, Progress, curves_csv
+from packshot.training.ranks import SharedKeeper, from_first, require_equal
+from packshot.training.stopped import Trainings, sole_owner
 from packshot.training.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -36,44 +44,125 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def train(params: Params, layout: Layout) -> TrainReport:
+def train(params: Params, layout: Layout, *, resume: bool = False) -> TrainReport:
     """Train every run of `train.runs`, and write what each leaves: weights, curves, a sheet of samples, its numbers.
 
     A stage that was killed goes on where it stood: finished runs are not trained again, and an unfinished one ends in the bits of
-    a straight one. Raises TrainingFailed where a run diverges; the evidence is in the run's folder under var/train/.
+    a straight one. What differs from a stopped training in anything begins beside it, and says in what; with `resume` it is
+    refused. Raises TrainingFailed where a run diverges, with the evidence in the run's folder under var/train/; OutOfResources
+    where the disk has no room for all of it; Stopped where a signal asks for an end.
     """
-    return train_runs(params, layout)
+    return train_runs(params, layout, resume=resume)
 
 
 def train_runs(
-    params: Params, layout: Layout, *, tags: Mapping[str, str] | None = None, listener: Log | None = None
+    params: Params, layout: Layout, *, tags: Mapping[str, str] | None = None, listener: Log | None = None, resume: bool = False
 ) -> TrainReport:
     """What `train` does; the MLflow runs have these `tags` too, and a `listener` is told what they are told."""
-    folder, source = layout.stage("train"), layout.stage("prepare")
+    with join(params.train, layout.root) as place:
+        if place.rank:
+            return _train_along(params, layout, place)
+        return _train_and_keep(params, layout, tags or {}, listener, resume=resume)
+
+
+def _train_along(params: Params, layout: Layout, place: Place) -> TrainReport:
+    """Train what the first process trains, on this one's part of every batch; keep nothing and tell nobody."""
+    dataset, photos, machine = _open(params, layout, place)
+    require_equal("params, code or data", _told(params, dataset, machine), machine.device)
+    for run in params.train.runs:
+        chosen = _chosen(from_first(b"", machine.device), machine)
+        model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+        keeper = SharedKeeper(None, machine.device)
+        fit(model, photos, run, params.train, seed=params.seed, machine=chosen, log=Silence(), keeper=keeper)
+    return TrainReport(dataset=dataset.digest, checkpoints=())
+
+
+def _open(params: Params, layout: Layout, place: Place) -> tuple[Dataset, Photos, Machine]:
+    """What every process of a training needs."""
+    source = layout.stage("prepare")
     dataset = Dataset.read(source / "dataset.json")
-    split = load_split(source, "train")
-    machine = Machine.choose(params.train)
-    photos = Photos.resident(split, dataset.conditions, machine.device)
+    _require_learnable(params, dataset)
+    machine = Machine.choose(params.train, place.local)
+    photos = Photos.open(load_split(source, "train"), dataset.conditions, machine.device, processes=machine.processes)
+    return dataset, photos, machine
+
+
+def _told(params: Params, dataset: Dataset, machine: Machine) -> str:
+    """What the processes of one training must agree on."""
+    identities = [Identity.here(Recipe.of(run, params.train, params.seed), dataset.digest, machine) for run in params.train.runs]
+    return "".join(identity.model_dump_json() for identity in identities)
+
+
+def _chosen(precision: bytes, machine: Machine) -> Machine:
+    return machine.with_precision("bfloat16" if precision == b"bfloat16" else "float32")
+
+
+def _settle(
+    run: Run, params: Params, layout: Layout, dataset: Dataset, photos: Photos, machine: Machine, trainings: Trainings
+) -> Machine:
+    """The machine with the precision that `auto` stands for: a stopped training's own, or what is measured to be quicker."""
+    if machine.precision != "auto":
+        return machine
+    for candidate in (_chosen(name, machine) for name in (b"float32", b"bfloat16")):
+        if _desk(run, params, trainings, dataset, candidate).resumable():
+            return candidate
+    model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+    return machine.with_precision(choose_precision(model, photos, run, params.train, machine, layout.cache))
+
+
+def _train_and_keep(
+    params: Params, layout: Layout, tags: Mapping[str, str], listener: Log | None, *, resume: bool
+) -> TrainReport:
+    """What the first process does, which is the only one as a rule."""
+    folder, source = layout.stage("train"), layout.stage("prepare")
+    dataset, photos, machine = _open(params, layout, Place())
+    require_equal("params, code or data", _told(params, dataset, machine), machine.device)
     checkpoints: list[Checkpoint] = []
     tracked: list[Tracked] = []
     metrics: dict[str, dict[str, float]] = {}
     tracking = Tracking.open(layout)
-    with sole_owner(layout.resume):
+    trainings = Trainings(layout.resume)
+    with ExitStack() as held:
+        interruption = held.enter_context(heed_signals())
+        held.enter_context(sole_owner(folder))
+        machines = [_settle(run, params, layout, dataset, photos, machine, trainings) for run in params.train.runs]
+        desks = [
+            _desk(run, params, trainings, dataset, machine) for run, machine in zip(params.train.runs, machines, strict=True)
+        ]
+        for desk in desks:
+            held.enter_context(sole_owner(desk.folder))
+        _look_back(trainings, desks, resume=resume)
+        _require_room(params, layout, dataset, desks)
         clear(folder)
-        desks = [_desk(run, params, layout, dataset, machine) for run in params.train.runs]
-        for run, desk in zip(params.train.runs, desks, strict=True):
+        for run, desk, machine in zip(params.train.runs, desks, machines, strict=True):
+            from_first(machine.precision.encode(), machine.device)
+            keeper = desk if machine.processes == 1 else SharedKeeper(desk, machine.device)
+            interruption.check()
             going_on = desk.resumable()
-            told = {**_tags(params, layout, dataset), **(tags or {})}
+            trainings.begin(desk.identity)
+            told = {**_tags(params, layout, dataset), **tags}
             steps, size = params.train.steps_of(run), params.train.batch_size_of(run)
             with (
                 _tracked(tracking, run, desk, told, going_on=going_on) as runlog,
                 EnergyMeter.of(machine.device) as energy,
                 Progress(run.name, steps, size) as progress,
+                interruption.watching(desk.folder, params.train.stall_minutes),
+                tell_memory(run.name),
             ):
                 model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
                 listeners = Both(progress, Both(runlog, listener) if listener else runlog)
                 vitals = Vitals(listeners, size, machine.device, energy)
-                state = fit(model, photos, run, params.train, seed=params.seed, machine=machine, log=vitals, keeper=desk)
+                state = fit(
+                    model,
+                    photos,
+                    run,
+                    params.train,
+                    seed=params.seed,
+                    machine=machine,
+                    log=vitals,
+                    keeper=keeper,
+                    interruption=interruption,
+                )
                 sheets = closing_sheets(run.name, state)
                 for name, sheet in sheets.items():
                     vitals.picture(state.step, name, sheet)
@@ -89,6 +178,7 @@ def train_runs(
             failpoint("train.run")
         write_bytes(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
         TrackedRuns(runs=tuple(tracked)).write(folder / "tracked.json")
+        require_unchanged(source, dataset, "train")
         report = TrainReport(dataset=dataset.digest, checkpoints=tuple(checkpoints))
         report.write(folder / "report.json")
         failpoint("train.done")
@@ -97,7 +187,14 @@ def train_runs(
     return report
 
 
-def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, machine: Machine) -> Checkpoints:
+def _require_learnable(params: Params, dataset: Dataset) -> None:
+    """Raise UsageError, before anything is trained, where a run's model is not for such photos."""
+    for number, run in enumerate(params.train.runs):
+        if reason := run.model.refuse(dataset.image, len(dataset.categories)):
+            raise UsageError(f"the model of run '{run.name}' cannot learn this: {reason}", where=f"train.runs.{number}.model")
+
+
+def _desk(run: Run, params: Params, trainings: Trainings, dataset: Dataset, machine: Machine) -> Checkpoints:
     """Where the run's states are kept until the stage is through."""
     recipe = Recipe.of(run, params.train, params.seed)
     identity = Identity.here(recipe, dataset.digest, machine)
@@ -112,7 +209,35 @@ def _desk(run: Run, params: Params, layout: Layout, dataset: Dataset, machine: M
         params=recipe.content_digest(),
         seed=params.seed,
     )
-    return Checkpoints(layout.resume / run.name, identity, card)
+    return Checkpoints(trainings.folder(identity), identity, card)
+
+
+def _look_back(trainings: Trainings, desks: Sequence[Checkpoints], *, resume: bool) -> None:
+    """Say where a run does not go on from its last training, and in what it differs; drop what is too old.
+
+    Raises UsageError where `resume` asks for what was stopped, and a run would begin anew.
+    """
+    trainings.drop_old([desk.card.run for desk in desks])
+    found = {desk.card.run: desk.resumable() for desk in desks}
+    changed = {name: trainings.compare(desk.identity) for desk in desks if not found[name := desk.card.run]}
+    told = [f"{name}: {difference}" for name, several in changed.items() for difference in several]
+    if resume and (told or not any(found.values())):
+        raise UsageError(
+            "there is no training to go on from exactly" + (f"; since then there changed: {'; '.join(told)}" if told else ""),
+            where="packshot train --resume",
+            advice="change that back to go on, or train without --resume: what was stopped is kept",
+        )
+    for line in told:
+        logger.warning("begins beside its last training, which is kept; there changed: %s", line)
+
+
+def _require_room(params: Params, layout: Layout, dataset: Dataset, desks: Sequence[Checkpoints]) -> None:
+    """Raise OutOfResources where the disk has no room for all that the runs will keep: now, and not after a night."""
+    size = 0
+    for run, desk in zip(params.train.runs, desks, strict=True):
+        model = run.model.build(dataset.image, dataset.categories, dataset.conditions)
+        size += desk.room(model, params.train.checkpoints)
+    require_room(layout.resume, size)
 
 
 def _tags(params: Params, layout: Layout, dataset: Dataset) -> dict[str, str]:
@@ -129,9 +254,10 @@ def _tracked(tracking: Tracking, run: Run, desk: Checkpoints, tags: dict[str, st
     """The run in MLflow: the same one where a stopped training goes on."""
     note = desk.folder / "tracked.json"
     before = Tracked.read(note).mlflow_run if going_on and note.is_file() else None
-    recipe = desk.identity.recipe.model_dump(mode="json", exclude={"run"})
-    parameters = dict(leaves("", {**recipe, **desk.identity.recipe.run.model_dump(mode="json")}))
-    parameters |= {"device": desk.identity.device, "threads": desk.identity.threads}
+    recipe = desk.identity.recipe
+    machine = desk.identity.model_dump(mode="json", include={"device", "threads", "processes", "precision"})
+    run_alone = recipe.run.model_dump(mode="json", exclude={"batch_size"})
+    parameters = dict(leaves("", {**recipe.settings, "seed": recipe.seed, **run_alone, **machine}))
     told = {name: value if isinstance(value, str | int | float) else str(value) for name, value in parameters.items()}
     with tracking.start(run.name, parameters=told, tags=tags, resume=before) as runlog:
         Tracked(run=run.name, mlflow_run=runlog.mlflow_run, experiment=runlog.experiment).write(note)

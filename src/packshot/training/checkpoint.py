@@ -1,100 +1,38 @@
-"""The states of a training that is not finished, in a folder of their own: all or nothing, digests checked, three at most.
+"""The states of one training that is not finished, in a folder of their own: all or nothing, digests checked, three at most.
 
 A state is one file, `state-<number>-<step>-<sha256>.safetensors`: its name is its promise, and the rename that gives it is the
-commit. Numbers only rise, so that the newest is known where a training went back to an earlier step.
+commit. Numbers only rise, so that the newest is known where a training went back to an earlier step. A training that was asked to
+stop between two states leaves a `pause-...` too: it goes on from there, but no trouble brings it back there, since a straight one
+could not go there either.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
-import torch
-from safetensors.torch import load, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-import packshot
-from packshot.errors import IntegrityError, Locked, OutOfResources
+from packshot.errors import IntegrityError, OutOfResources
 from packshot.failpoints import failpoint
+from packshot.models.base import ImageModel
+from packshot.models.tensors import write_tensors
 from packshot.models.weights import KEY, WeightsCard, save_weights
-from packshot.records import Checkpoint, Digest, Record, file_digest, write_bytes
-from packshot.training.hardware import Machine
-from packshot.training.params import Run, TrainParams
+from packshot.records import Checkpoint, Record, file_digest, write_bytes
+from packshot.training.identity import Identity
+from packshot.training.interruption import undisturbed
 from packshot.training.progress import curves_csv
-from packshot.training.state import Facts, Kept, TrainState
+from packshot.training.state import Facts, Kept, TrainState, state_size
 from packshot.training.watch import Trouble
 
 KEPT_STATES = 3
 logger = logging.getLogger(__name__)
-
-
-class Recipe(Record):
-    """Every setting that a run's result depends on, apart from the photos and the machine."""
-
-    run: Run
-    steps: int
-    batch_size: int
-    accumulate: int
-    flips: bool
-    checkpoints: int
-    report_every: int
-    seed: int
-
-    @classmethod
-    def of(cls, run: Run, params: TrainParams, seed: int) -> Recipe:
-        return cls(
-            run=run,
-            steps=params.steps_of(run),
-            batch_size=params.batch_size_of(run),
-            accumulate=params.accumulate,
-            flips=params.flips,
-            checkpoints=params.checkpoints,
-            report_every=params.report_every,
-            seed=seed,
-        )
-
-
-class Identity(Record):
-    """What must be equal for a stopped training to go on: only then does it end in the bits of a straight one."""
-
-    recipe: Recipe
-    dataset: Digest
-    code: str
-    torch_version: str
-    device: str
-    threads: int
-    processes: int
-    precision: str
-    compiled: bool
-
-    @classmethod
-    def here(cls, recipe: Recipe, dataset: str, machine: Machine) -> Identity:
-        return cls(
-            recipe=recipe,
-            dataset=dataset,
-            code=_code_digest(),
-            torch_version=torch.__version__,
-            device=machine.name,
-            threads=machine.threads,
-            processes=machine.processes,
-            precision=machine.precision,
-            compiled=machine.compiles,
-        )
-
-    def differences(self, other: Identity) -> tuple[str, ...]:
-        """One text for each field that is not the same, as 'recipe.run.model.latent: 64, then 32'."""
-        mine, theirs = dict(leaves("", other.model_dump(mode="json"))), dict(leaves("", self.model_dump(mode="json")))
-        fields = sorted({*mine, *theirs})
-        return tuple(
-            f"{name}: {mine.get(name)}, then {theirs.get(name)}" for name in fields if mine.get(name) != theirs.get(name)
-        )
 
 
 class Memo(Record):
@@ -125,72 +63,56 @@ class Checkpoints:
         self.folder, self.identity, self.card = folder, identity, card
 
     def resumable(self) -> bool:
-        """Whether there is a state to go on from.
-
-        States of a training that differs in anything are dropped, and the differences told: going on from them could not end
-        where a straight run does.
-        """
+        """Whether there is a state to go on from. What a killed process left half done is tidied first."""
         for draft in self.folder.glob("**/.*.draft"):
             draft.unlink()
-        for path in self._states():
-            try:
-                memo, _ = _read_state(path)
-            except IntegrityError as error:
-                logger.warning("%s", error)
-                continue
-            if not (differences := self.identity.differences(memo.identity)):
-                return True
-            logger.warning("%s starts anew; since it was stopped there changed: %s", self.folder.name, "; ".join(differences))
-            break
-        self.clear()
-        return False
+        self._drop_old()
+        return any(memo is not None and memo.identity == self.identity for memo in map(_try_memo, self._states()))
+
+    def room(self, model: ImageModel, weights: int) -> int:
+        """The bytes that this training still needs on the disk for its states, and for `weights` that are kept and published."""
+        settings = self.identity.recipe.settings
+        states = (KEPT_STATES + 2) * state_size(model, int(settings["steps"]) // int(settings["report_every"]) + 1)
+        kept: int = 2 * weights * sum(4 * tensor.numel() for tensor in model.state_dict().values())
+        there = sum(path.stat().st_size for path in self.folder.glob("**/*.safetensors"))
+        return max(0, states + kept - there)
 
     # --- what the loop asks for
 
     def restore(self, state: TrainState) -> bool:
         """Bring `state` to the newest good state of the same training; False where there is none.
 
-        A state whose bytes are not those its name promises, or whose weights are gone, is skipped for the one before it.
+        A state whose bytes are not those its name promises, or whose weights are gone, is dropped for the one before it: then
+        the folder is as it was when a straight training was there, and what comes next is too.
         """
-        return self._restore(state, self._states())
+        paths = self._states()
+        found = self._restore(state, paths)
+        for path in paths[: paths.index(found) if found else None]:
+            path.unlink()
+        if found:
+            logger.info("%s goes on from step %d", self.card.run, state.step)
+        return found is not None
 
     def rewind(self, state: TrainState, back: int, before: int) -> bool:
         """Bring `state` to the `back`-th newest step of those up to `before` that are kept, or to the oldest of them.
 
         A step that was reached twice, since the training went back before it, counts once.
         """
-        good = {step: path for path in self._states()[::-1] if (step := int(path.name.split("-")[2])) <= before}
+        good = {_step(path): path for path in self._states("state")[::-1] if _step(path) <= before}
         paths = [good[step] for step in sorted(good, reverse=True)]
-        return self._restore(state, paths[back - 1 :]) or self._restore(state, paths[::-1])
-
-    def _restore(self, state: TrainState, paths: Sequence[Path]) -> bool:
-        for path in paths:
-            try:
-                memo, tensors = _read_state(path)
-                if self.identity.differences(memo.identity):
-                    continue
-                for kept in memo.facts.kept:
-                    if _digest(self._weights(kept.step)) != kept.sha256:
-                        raise IntegrityError("kept weights are gone or changed", where=str(self._weights(kept.step)))
-            except IntegrityError as error:
-                logger.warning("skipped a state: %s", error)
-                continue
-            state.restore(tensors, memo.facts)
-            logger.info("%s goes on from step %d", self.folder.name, state.step)
-            return True
-        return False
+        found = self._restore(state, paths[back - 1 :]) or self._restore(state, paths[::-1])
+        return found is not None
 
     def save(self, state: TrainState) -> None:
         """Write the state, then drop all but the last three. Raises OutOfResources where the disk refuses."""
-        memo = Memo(identity=self.identity, facts=state.facts())
-        content = save(state.tensors(), metadata={KEY: memo.model_dump_json()})
-        number = 1 + max((int(path.name.split("-")[1]) for path in self._states()), default=0)
-        name = f"state-{number:06d}-{state.step:09d}-{hashlib.sha256(content).hexdigest()}.safetensors"
-        with _disk(self.folder):
-            write_bytes(self.folder / name, content)
-            failpoint("train.saved")
-            for path in self._states()[KEPT_STATES:]:
-                path.unlink()
+        self._write(state, "state")
+        failpoint("train.saved")
+        self._drop_old()
+
+    def pause(self, state: TrainState) -> None:
+        """Write where the training is asked to stop. Raises OutOfResources where the disk refuses."""
+        self._write(state, "pause")
+        self._drop_old()
 
     def keep(self, state: TrainState) -> None:
         """Write the weights that would be deployed now."""
@@ -218,10 +140,14 @@ class Checkpoints:
     # --- what the stage asks for
 
     def publish(self, state: TrainState, folder: Path) -> tuple[Checkpoint, ...]:
-        """Copy the kept weights into `folder`/weights, and name them as the stage's report does."""
+        """Copy the kept weights into `folder`/weights, and name them as the stage's report does.
+
+        Raises IntegrityError where the bytes of one are no longer those that were kept.
+        """
         checkpoints = []
         for kept in state.kept:
             source = self._weights(kept.step)
+            self._require_kept(kept)
             with _disk(folder):
                 write_bytes(folder / "weights" / source.name, source.read_bytes())
             checkpoints.append(
@@ -236,72 +162,100 @@ class Checkpoints:
         return tuple(checkpoints)
 
     def clear(self) -> None:
-        """Drop the folder: the training is finished and published, or can never go on."""
+        """Drop the folder: the training is finished and published."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- its files
 
     def _weights(self, step: int) -> Path:
         return self.folder / "weights" / f"{self.card.run}-{step}.safetensors"
 
-    def _states(self) -> list[Path]:
+    def _states(self, kind: str = "*") -> list[Path]:
         """Newest first."""
-        return sorted(self.folder.glob("state-*.safetensors"), reverse=True)
+        return sorted(self.folder.glob(f"{kind}-*-*-*.safetensors"), key=_number, reverse=True)
 
+    def _write(self, state: TrainState, kind: str) -> None:
+        number = 1 + max(map(_number, self._states()), default=0)
+        memo = Memo(identity=self.identity, facts=state.facts())
+        path = self.folder / f"{kind}-{number:06d}-{state.step:09d}.safetensors"
+        with _disk(self.folder):
+            write_tensors(path, state.live_tensors(), KEY, memo.model_dump_json(), seal=True)
 
-@contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process alone. Raises Locked where another one has it; the system lets go when a process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked("another training is under way here", where=str(folder), advice="wait for it, or stop it") from None
-        yield
+    def _drop_old(self) -> None:
+        """All states but the last three, and a pause that was gone on from."""
+        states, pauses = self._states("state"), self._states("pause")
+        newest = self._states()[:1]
+        with _disk(self.folder):
+            for path in [*states[KEPT_STATES:], *(pause for pause in pauses if pause not in newest)]:
+                path.unlink()
+
+    def _restore(self, state: TrainState, paths: Sequence[Path]) -> Path | None:
+        """Bring `state` to the first of `paths` that is good, and say which."""
+        for path in paths:
+            try:
+                memo = _read_memo(path)
+                if memo.identity != self.identity:
+                    continue
+                for kept in memo.facts.kept:
+                    self._require_kept(kept)
+                state.restore(_read_tensors(path), memo.facts)
+            except IntegrityError as error:
+                logger.warning("skipped a state: %s", error)
+                continue
+            return path
+        return None
+
+    def _require_kept(self, kept: Kept) -> None:
+        path = self._weights(kept.step)
+        if not path.is_file() or file_digest(path) != kept.sha256:
+            advice = "run it again: it goes on from before they were kept"
+            raise IntegrityError("kept weights are gone or changed", where=str(path), advice=advice)
 
 
 @contextmanager
 def _disk(folder: Path) -> Iterator[None]:
+    """Around a write: no signal ends it half way, and what the disk refuses becomes OutOfResources."""
     try:
-        yield
+        with undisturbed():
+            yield
     except OSError as error:
         raise OutOfResources(
             f"cannot write: {error.strerror}", where=str(folder), advice="see to the disk, then run again"
         ) from error
 
 
-def _read_state(path: Path) -> tuple[Memo, dict[str, Tensor]]:
-    """The parts of a state whose bytes are those that its name promises, else IntegrityError."""
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != path.stem.rpartition("-")[2]:
-        raise IntegrityError("the bytes are not those that were written", where=str(path))
-    length = int.from_bytes(content[:8], "little")
+def _number(path: Path) -> int:
+    return int(path.name.split("-")[1])
+
+
+def _step(path: Path) -> int:
+    return int(path.name.split("-")[2])
+
+
+def _read_memo(path: Path) -> Memo:
+    """What a state says, whose bytes are those that its name promises, else IntegrityError."""
     try:
-        memo = Memo.model_validate_json(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
+        if file_digest(path) != path.stem.rpartition("-")[2]:
+            raise IntegrityError("the bytes are not those that were written", where=str(path))
+        with path.open("rb") as file:
+            header = file.read(int.from_bytes(file.read(8), "little"))
+        return Memo.model_validate_json(json.loads(header)["__metadata__"][KEY])
+    except OSError as error:
+        raise IntegrityError(f"it cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError) as error:
         raise IntegrityError("it was written by another version of packshot", where=str(path)) from error
-    return memo, load(content)
 
 
-def _digest(path: Path) -> str:
-    """The sha256 of a file's bytes; empty where there is no such file."""
-    return file_digest(path) if path.is_file() else ""
+def _try_memo(path: Path) -> Memo | None:
+    try:
+        return _read_memo(path)
+    except IntegrityError as error:
+        logger.warning("%s", error)
+        return None
 
 
-def leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """The leaves of nested JSON objects by dotted name."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from leaves(f"{name}.{key}" if name else key, inner)
-    else:
-        yield name, value
-
-
-@lru_cache(maxsize=1)
-def _code_digest() -> str:
-    """Of the sources that a training runs through."""
-    root = Path(packshot.__file__).parent
-    sources = [*sorted(root.glob("models/**/*.py")), *sorted(root.glob("training/**/*.py")), root / "images" / "pixels.py"]
-    digest = hashlib.sha256()
-    for path in sources:
-        digest.update(f"{path.relative_to(root)} {file_digest(path)}\n".encode())
-    return digest.hexdigest()[:16]
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"it cannot be read: {error}", where=str(path)) from error

@@ -134,6 +134,9 @@ class _Gate:
     def save(self, state: TrainState) -> None:
         pass
 
+    def pause(self, state: TrainState) -> None:
+        pass
+
     def keep(self, state: TrainState) -> None:
         pass
 

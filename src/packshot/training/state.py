@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from packshot.errors import IntegrityError
 from packshot.models.base import ImageModel, Optimizer, Phase
+from packshot.models.tensors import count_bytes
 from packshot.records import Digest, Record
 
 RAMP = 0.05
+LOSSES_TOLD = 8
+"""By a phase, at most: its terms, its signals and its gradient's norm."""
 
 
 class Row(Record):
@@ -128,10 +131,29 @@ class TrainState:
         self.sums, self.counts = {}, {}
         return row
 
+    def retold(self, step: int) -> str:
+        """What goes before the name of what is told of `step`: nothing the first time, 'setback-<n>/' where it was told before.
+
+        A training that went back after a setback tells some steps again, with other values: neither is lost, and no curve has
+        two values at one step. Only what was told counts, so a resumed training says the same.
+        """
+        spans = zip((-1, *(setback.back_to for setback in self.setbacks)), self.setbacks, strict=False)
+        attempt = max((n for n, setback in enumerate(self.setbacks, 1) if setback.back_to < step), default=0)
+        before = [begin < step <= end.step for begin, end in spans]
+        return f"setback-{attempt}/" if any(before[:attempt]) else ""
+
+    def told(self, row: Row) -> dict[str, float]:
+        """A row as it is told to the world: see `retold`."""
+        return {self.retold(row.step) + name: value for name, value in row.values.items()}
+
     # --- as tensors, and back
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name; the average of what is deployed, everything else as it stands."""
+        """A copy of every tensor by name, on the CPU."""
+        return {name: tensor.to("cpu").contiguous().clone() for name, tensor in self.live_tensors().items()}
+
+    def live_tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, where it is: the next step changes it. The average of what is deployed, everything else whole."""
         named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         named |= {f"average.{name}": tensor for name, tensor in self._deployed_average().items()}
         named |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
@@ -139,7 +161,7 @@ class TrainState:
         for name, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 named |= {f"optimizer.{name}.{index}.{slot}": value for slot, value in slots.items()}
-        return {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in named.items()}
+        return {name: tensor.detach() for name, tensor in named.items()}
 
     def facts(self) -> Facts:
         return Facts(
@@ -192,6 +214,20 @@ def learning_rate(settings: Optimizer, turn: int, turns: int) -> float:
         return settings.learning_rate * (turn + 1) / warmup
     way = (turn - warmup) / max(1, turns - warmup)
     return settings.learning_rate * (settings.final_share + (1 - settings.final_share) * (1 + math.cos(math.pi * way)) / 2)
+
+
+def state_size(model: ImageModel, rows: int) -> int:
+    """About how many bytes the state of a training takes as a file, once it has told `rows` rows; rather more than fewer."""
+    whole, phases = model.state_dict(), learning_phases(model)
+    parts: dict[str, list[nn.Module]] = {}
+    for phase in phases:
+        parts.setdefault(phase.shares or phase.name, [*phase.modules])
+    moved = [parameter for modules in parts.values() for module in modules for parameter in module.parameters()]
+    sizes = [count_bytes(tensor) for tensor in whole.values()]
+    sizes += [count_bytes(tensor) for name, tensor in whole.items() if name.split(".")[0] in model.deployed]
+    sizes += [2 * count_bytes(parameter) + 4 for parameter in moved]
+    words = 256 * (len(whole) * 2 + 3 * len(moved)) + rows * len(phases) * LOSSES_TOLD * 48
+    return sum(sizes) + words + 65_536
 
 
 def _optimizer(phase: Phase) -> torch.optim.Optimizer:
