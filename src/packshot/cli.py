@@ -53,7 +53,8 @@ def packshot(
 
     The six stages run by `dvc repro`; register, review, promote and rollback change what is served.
     Exit codes: 0 ok, 2 usage or params, 10 data rejected, 11 training failed, 12 gate refused, 13 review refused,
-    14 promotion lost, 15 bytes changed, 20 unavailable, 22 out of disk or memory, 23 locked, 70 a fault of packshot.
+    14 promotion lost, 15 bytes changed, 20 unavailable, 22 out of disk or memory, 23 locked, 70 a fault of packshot,
+    130 or 143 stopped by a signal.
     """
     if project is not None:
         if not project.is_dir():
@@ -86,8 +87,13 @@ def _train(
         bool, typer.Option("--profile", help="Only look where the time of 30 steps goes, into var/profile; nothing is trained.")
     ] = False,
     run: Annotated[str, typer.Option(metavar="NAME", help="With --profile: this run alone.")] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on from what was stopped; refuse, with what differs, to begin anew.")
+    ] = False,
 ) -> None:
     params, layout = _project()
+    if resume and profile:
+        raise UsageError("--resume trains, --profile does not", where="packshot train", advice="leave one of them out")
     if profile:
         os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # torch's profiler speaks of a GPU that is not there
         from packshot.stages.profile import profile as look
@@ -97,7 +103,9 @@ def _train(
         return
     if run:
         raise UsageError("--run is for a profile", where="packshot train", advice="add --profile, or leave it out")
-    run_stage("train", params, layout)
+    from packshot.stages.train import train
+
+    train(params, layout, resume=resume)
 
 
 for _name, _summary in zip(
@@ -226,6 +234,14 @@ def _tell(told: str | RenderableType) -> None:
 
 
 By = Annotated[str, typer.Option(help="Who does it; the login name by default.", envvar="PACKSHOT_BY")]
+
+
+@app.command(hidden=True)
+def trial(folder: Annotated[Path, typer.Argument(help="Where the flow `search` left the order.")]) -> None:
+    """Train one trial of a search and print its scores, each as `score STEP/STEPS VALUE`; the flow `search` starts it."""
+    from packshot.stages.trial import trial as run
+
+    run(Layout.here(), folder, lambda step, steps, value: typer.echo(f"score {step}/{steps} {value!r}"))
 
 
 @app.command()

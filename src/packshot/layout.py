@@ -111,3 +111,20 @@ class Layout:
     def cache(self) -> Path:
         """What can be computed again: trained feature extractors, statistics of the real side."""
         return self.var / "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLayout(Layout):
+    """A project as one trial of a search sees it: what it trains stays in `folder`, what it was stopped at in `states`."""
+
+    folder: Path
+    states: Path
+
+    def stage(self, name: str) -> Path:
+        """The folder of a stage: the project's own, but for train."""
+        return self.folder / "train" if name == "train" else Layout.stage(self, name)
+
+    @property
+    def resume(self) -> Path:
+        """Of all trials of the search: one that is begun again with the same settings goes on where it stood."""
+        return self.states

@@ -20,11 +20,12 @@ from packshot.images.split import PrepareParams
 from packshot.records import Record
 from packshot.sources import IngestParams
 from packshot.sources.rules import ValidateParams
-from packshot.training.params import TrainParams, preset_of
+from packshot.training.params import DevParams, TrainParams, preset_of
+from packshot.training.search import SearchParams, Setting
 
 
 class Params(Record):
-    """All of params.yaml: one section a stage, and one for the release."""
+    """All of params.yaml: one section a stage, one for the release, and one for a search of settings where there is one."""
 
     seed: int = Field(ge=0, lt=2**31)
     ingest: IngestParams
@@ -34,6 +35,17 @@ class Params(Record):
     evaluate: EvaluateParams
     gate: GateParams
     release: ReleaseParams
+    search: SearchParams | None = None
+
+    @model_validator(mode="after")
+    def _search_what_is_there(self) -> Self:
+        if self.search is None:
+            return self
+        if self.search.run not in (runs := [run.name for run in self.train.runs]):
+            raise ValueError(f"search.run: no run is called '{self.search.run}'; there are {', '.join(runs)}")
+        if self.search.metric not in METRICS:
+            raise ValueError(f"search.metric: no such metric as {self.search.metric}; there are {', '.join(METRICS)}")
+        return self
 
     @model_validator(mode="after")
     def _expect_of_columns(self) -> Self:
@@ -99,11 +111,54 @@ def load_params(path: Path) -> Params:
         raise ParamsError(f"not YAML: {reason}", where=path.name, advice="mend that") from None
     if not isinstance(content, dict):
         raise ParamsError("holds no sections", where=path.name, advice=f"it needs {', '.join(_fields(Params))}")
+    return _validate(content, path.name)
+
+
+def set_trial(params: Params, settings: Mapping[str, Setting]) -> Params:
+    """The params of one trial of the search: its run alone, with these settings by their dotted names, measured as it goes.
+
+    Raises ParamsError where the run has no such setting, or it cannot have that value.
+    """
+    search = params.search
+    if search is None:
+        raise ParamsError("nothing is to be searched", where="params.yaml", advice="write a section 'search'")
+    run = next(run for run in params.train.runs if run.name == search.run)
+    content = json.loads(run.model_dump_json())
+    for dotted, value in settings.items():
+        *above, last = dotted.split(".")
+        place = content
+        for word in above:
+            place = place.get(word) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place or dotted in {"name", "model.family"}:
+            raise ParamsError(f"search.parameters.{dotted}: the run '{search.run}' has no such setting to search")
+        place[last] = value
+    content["length"] *= search.share
+    samples = params.train.dev.samples if params.train.dev else DevParams().samples
+    dev = {"metric": search.metric, "every": 1 / search.looks, "samples": samples}
+    whole = json.loads(params.model_dump_json(by_alias=True))
+    rare = {"checkpoints": 1, "picture_every": 100_000_000}
+    whole["train"] |= {"runs": [content], "dev": dev, **rare}
+    return _validate({**whole, "search": None}, "search.parameters")
+
+
+def describe_best(settings: Mapping[str, Setting]) -> str:
+    """Searched settings as YAML, to be written into a run of params.yaml."""
+    nested: dict[str, Any] = {}
+    for dotted, value in settings.items():
+        *above, last = dotted.split(".")
+        place = nested
+        for word in above:
+            place = place.setdefault(word, {})
+        place[last] = value
+    return str(yaml.safe_dump(nested, sort_keys=False, allow_unicode=True))
+
+
+def _validate(content: Mapping[str, object], name: str) -> Params:
     try:
         return Params.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"], fault.get("ctx", {})) for fault in error.errors()]
-        raise ParamsError(f"{path.name}: " + "\n  ".join(faults)) from None
+        raise ParamsError(f"{name}: " + "\n  ".join(faults)) from None
 
 
 def _tell(place: tuple[int | str, ...], kind: str, message: str, context: Mapping[str, object]) -> str:

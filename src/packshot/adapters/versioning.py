@@ -5,33 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from packshot.adapters.processes import fault_of, stream
 from packshot.errors import Locked, PackshotError, Unavailable, UsageError
 from packshot.layout import Layout
-
-GRACE_SECONDS = 10.0
-"""How long a cancelled `dvc repro` may tidy up before it is killed."""
-
-_LEASH = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
-"""The shell that becomes DVC leaves a reader of its standard input behind. When this process dies, even by SIGKILL, that pipe
-closes and the reader ends the whole group: a stage that nobody watches would write into the next run."""
 
 EXTRAS = ("s3", "gs")
 """Schemes of URLs for which packshot has an extra."""
 
 _MISSING = re.compile(r"(\w+) is supported, but requires '([\w-]+)' to be installed")
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by", "Lock is already")
-_EXIT = re.compile(r"exited with (\d+)")
-_OURS = re.compile(r"packshot: E\d+ (.*)")
+_EXIT = re.compile(r"exited with (-?\d+)")
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +112,7 @@ def repro(
     words = _dvc("repro", *(["-s"] if single_item else []), *(["-f"] if force else []), *targets)
     deadline = time.monotonic() + wait_seconds
     while True:
-        code, lines = _stream(words, layout.root, on_line)
+        code, lines = stream(words, layout.root, on_line, _environment())
         if code == 0:
             return
         busy = any(word in line for line in lines for word in _BUSY) and not any("Running stage" in line for line in lines)
@@ -132,77 +124,13 @@ def repro(
         time.sleep(1.0)
 
 
-def _stream(words: Sequence[str], root: Path, on_line: Callable[[str], None] | None) -> tuple[int, list[str]]:
-    """Run a command, hand on its lines as they come, and return its exit status and its last lines."""
-    last: list[str] = []
-    process = subprocess.Popen(
-        ["sh", "-c", _LEASH, "sh", *words],
-        cwd=root,
-        env=_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        for line in process.stdout or ():
-            text = line.rstrip()
-            last = [*last[-199:], text]
-            if on_line is not None and text:
-                on_line(text)
-        return process.wait(), last
-    except BaseException:
-        _end(process)
-        raise
-    finally:
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all that it started: ask, wait, kill."""
-    for name in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, name)
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + GRACE_SECONDS
-        while _group_lives(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    process.wait()
-
-
-def _group_lives(process: subprocess.Popen[str]) -> bool:
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 def _failure(lines: Sequence[str], targets: Sequence[str]) -> PackshotError:
     """The fault of the stage that failed, of its own kind and in its own words; or of DVC."""
     code = next((int(found[1]) for line in reversed(lines) if (found := _EXIT.search(line))), None)
-    said = next((found[1] for line in reversed(lines) if (found := _OURS.search(line))), "")
     where = f"dvc repro {' '.join(targets)}".strip()
     if code is None:
         return Unavailable(f"DVC failed: {_last(chr(10).join(lines))}", where=where, advice="run it by hand to see more")
-    kind = next((kind for kind in _kinds(PackshotError) if kind.exit_code == code), PackshotError)
-    return kind(
-        said or f"a stage ended with {code}", where="" if said else where, advice="" if said else "its lines above say why"
-    )
-
-
-def _kinds(kind: type[PackshotError]) -> Iterable[type[PackshotError]]:
-    """A class and all below it, the general before the special."""
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _kinds(below)
+    return fault_of(code, lines, where=where, advice="its lines above say why")
 
 
 def _dvc(*words: str) -> list[str]:
