@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from packshot.models.base import Batch
-from packshot.models.processes import mean_of_all
+from packshot.models.processes import gather, mean_of_all
 
 
 def posterior_sample(mean: Tensor, log_variance: Tensor, batch: Batch) -> Tensor:
@@ -16,9 +16,9 @@ def posterior_sample(mean: Tensor, log_variance: Tensor, batch: Batch) -> Tensor
 def active_units(mean: Tensor) -> Tensor:
     """How many numbers of the posterior's mean, (N, ...), say something of the photo: their variance exceeds 0.01.
 
-    Burda, Grosse and Salakhutdinov 2016, section 5.2, over one batch.
+    Burda, Grosse and Salakhutdinov 2016, section 5.2, over one batch, of all processes.
     """
-    return (mean.detach().flatten(1).var(dim=0, correction=0) > 0.01).sum().float()
+    return (gather(mean.detach().flatten(1)).var(dim=0, correction=0) > 0.01).sum().float()
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
