@@ -117,7 +117,8 @@ class Critic(nn.Module):
 
     def forward(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         features = self.look(images, categories).flatten(1)
-        answer: Tensor = self.realism(features).squeeze(1) + (self.match(categories, conditions) * features).sum(dim=1)
+        matches = (self.match(categories, conditions) * features.float()).sum(dim=1)
+        answer: Tensor = self.realism(features).float().squeeze(1) + matches
         return answer
 
 

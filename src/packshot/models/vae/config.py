@@ -127,11 +127,11 @@ class Config(ModelConfig):
         shape = self.latent_shape(image)
         if isinstance(self.prior, GaussianPrior) and len(shape) == 3 and (numbers := shape[0] * shape[1] ** 2) > MOST_GAUSSIAN:
             return (
-                f"prior: class_gaussians hold {MOST_GAUSSIAN} numbers of a grid at most, not {numbers}; "
+                f"class_gaussians hold {MOST_GAUSSIAN} numbers of a grid at most, not {numbers}; "
                 "take the flow, a larger factor or fewer channels"
             )
         if self.perceptual and categories < 2:
-            return "perceptual: its classifier needs two categories to tell apart"
+            return "the perceptual term's classifier needs two categories to tell apart"
         return ""
 
     @classmethod
