@@ -20,12 +20,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from packshot.adapters.tracking import Tracking
-from packshot.errors import IntegrityError, Unavailable
+from packshot.errors import IntegrityError, Unavailable, UsageError
 from packshot.layout import Layout
 from packshot.records import Digest, Record, Version, file_digest
 
 Alias = Literal["candidate", "champion"]
 MANIFEST = "manifest.json"
+WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
+"""What every version holds, and what one holds beside it where its family has parts that only training needs."""
 PATIENCE_SECONDS = 60
 """A person waits for a release; a training does not wait for its tracking."""
 
@@ -89,9 +91,19 @@ class Registry:
             return self._read(client, found.version)
 
     def version(self, number: int) -> Registered:
-        """One version by its number."""
+        """One version by its number. Raises UsageError where there is none."""
+        none_such = UsageError(f"{self.model} has no version {number}", advice="MLflow's page of the model lists those there are")
+        if not self.tracking.begun:
+            raise none_such
+        from mlflow.exceptions import MlflowException
+
         with self._asking() as client:
-            return self._read(client, number)
+            try:
+                return self._read(client, number)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise none_such from error
 
     def add(
         self, folder: Path, version: Version, tags: Mapping[str, str], run: str, describe: Callable[[str], str]

@@ -1,4 +1,4 @@
-"""What a model was told, its categories and attributes, in the words of another catalogue: how weights move from one to the other."""
+"""What a model is told, categories and attributes, in the words of another catalogue: how weights move from one to the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Vocabulary:
     """The categories and attributes of a catalogue as mixtures of those that a model knows."""
 
     categories: Tensor
-    """Float64 (new, known): a row is 1 at the category of the same name; one that is new to the model is the mean of all it knows."""
+    """Float64 (new, known): a row is 1 at the category of the same name; one that is new is the mean of all that are known."""
     columns: Tensor
     """Float64 (known, new), for encoded attributes x: what the model makes of them is what it would make of columns @ x."""
     unknown: tuple[str, ...]
@@ -92,6 +92,6 @@ def _match_words(known: Condition, wanted: Condition) -> Tensor:
 
 
 def _match_moments(known: Condition, wanted: Condition) -> Tensor:
-    """A number's z-score under the known moments is linear in that under the wanted ones and in 1, which says that it is known."""
+    """The z-score under known moments is linear in that under the wanted ones and in the 1 which says that there is a number."""
     scale, shift = wanted.deviation / known.deviation, (wanted.mean - known.mean) / known.deviation
     return torch.tensor([[scale, shift], [0.0, 1.0]], dtype=torch.float64)

@@ -16,7 +16,7 @@ from packshot.errors import IntegrityError, MissingArtifact, TrainingFailed
 from packshot.models import AnyModel
 from packshot.models.base import ImageModel
 from packshot.models.tensors import write_tensors
-from packshot.records import Condition, Digest, ImageSpec, Name, Record
+from packshot.records import Condition, Digest, ImageSpec, Name, Origin, Record
 
 LARGEST_HEADER = 16 * 2**20
 KEY = "packshot"
@@ -37,8 +37,8 @@ class WeightsCard(Record):
     params: Digest
     """Of the settings of the run."""
     seed: int
-    start: Digest | None = Field(None, exclude_if=lambda start: start is None)
-    """Of the weights that the run started from; left out where it started from nothing."""
+    start: Origin | None = Field(None, exclude_if=lambda start: start is None)
+    """The weights that the run started from; left out where it started from nothing."""
 
 
 def deployed_state(model: ImageModel) -> dict[str, torch.Tensor]:
@@ -109,7 +109,8 @@ def load_weights(path: Path, sha256: str | None = None) -> tuple[ImageModel, Wei
         odd = sorted(name for name in {*expected, *tensors} if expected.get(name) != tensors.get(name))
         raise _fault(path, f"its tensors are not those of its config: {', '.join(odd[:3])}")
     state = _load(content, path)
-    for name in [name for name, _ in model.named_children() if name not in model.deployed]:
+    own = [name for name, _ in (*model.named_children(), *model.named_buffers(recurse=False))]
+    for name in {*own} - {*model.deployed}:
         delattr(model, name)
     model.load_state_dict(state)
     model.requires_grad_(requires_grad=False)

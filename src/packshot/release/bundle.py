@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from packshot.adapters.registry import MANIFEST, Manifest, Registered
+from packshot.adapters.registry import MANIFEST, TRAINING, WEIGHTS, Manifest, Registered
 from packshot.errors import DataRejected, GateRefused, IntegrityError
 from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.review import PhotoScores, read_photo_scores
 from packshot.images.colour import HexColour
 from packshot.layout import Layout
-from packshot.models.weights import WeightsCard, read_card
+from packshot.models.weights import WeightsCard, read_card, training_path
 from packshot.params import Params
 from packshot.records import (
     Checkpoint,
@@ -65,7 +65,12 @@ class Bundle:
 
     @property
     def weights(self) -> Path:
-        return self.folder / "weights.safetensors"
+        return self.folder / WEIGHTS
+
+    @property
+    def training(self) -> Path:
+        """What only a training that starts from these weights needs; it is never served, and not every family has any."""
+        return self.folder / TRAINING
 
     @property
     def profile(self) -> Path:
@@ -138,6 +143,9 @@ class Bundle:
         """Raise IntegrityError unless these are the weights and the verdict of those digests, and belong together."""
         if (found := file_digest(self.weights)) != sha256:
             raise _changed("the weights", found, sha256)
+        training = self.candidate().training
+        if training and (found := file_digest(self.training) if self.training.is_file() else "nothing") != training:
+            raise _changed("what only training needs", found, training)
         if (found := self.verdict().content_digest()) != verdict:
             raise _changed("the verdict", found, verdict)
         if (judged := self.candidate().sha256) != sha256:
@@ -179,6 +187,8 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
     lineage.write(folder / "lineage.json")
     Profile.read(layout.stage("validate") / "profile.json").write(bundle.profile)
     shutil.copyfile(weights, bundle.weights)
+    if candidate.training and (beside := training_path(weights)).is_file():
+        shutil.copyfile(beside, bundle.training)
     shutil.copyfile(gate / "report.html", folder / "report.html")
     shutil.copyfile(evaluate / "photos.parquet", folder / "photos.parquet")
     (folder / "pictures").mkdir()

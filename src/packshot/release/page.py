@@ -61,6 +61,7 @@ def _lineage(bundle: Bundle, run: str, address: str) -> str:
             "checkpoint",
             f"{candidate.name}, {candidate.family}, {card.image.size} x {card.image.size}, {len(card.categories)} categories",
         ),
+        *([("started from", card.start.name)] if card.start else []),
         ("MLflow run", f"`{run}`"),
         ("data version", f"`{lineage.data_version}`" if lineage.data_version else "not under DVC"),
         ("dataset", f"`{verdict.dataset}`"),

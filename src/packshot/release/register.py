@@ -51,6 +51,8 @@ def register(params: Params, layout: Layout) -> Version:
                 "data_version": lineage.data_version or "not under DVC",
                 "git_commit": lineage.git_commit or "not under Git",
             }
+            if start := bundle.card().start:
+                tags["started_from"] = start.name
             run = _find_run(registry.tracking, bundle)
             found = registry.add(bundle.folder, version, tags, run, lambda address: describe_version(bundle, run, address))
             log.info("%s version %d: %s", found.version.model, found.version.version, verdict.reason)

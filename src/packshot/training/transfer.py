@@ -86,9 +86,7 @@ def _require_alike(model: ImageModel, card: WeightsCard, start: Start, run: Run)
         )
 
 
-def _fit_part(
-    model: ImageModel, part: str, known: Mapping[str, Tensor], vocabulary: Vocabulary
-) -> tuple[dict[str, Tensor], str]:
+def _fit_part(model: ImageModel, part: str, known: Mapping[str, Tensor], vocabulary: Vocabulary) -> tuple[dict[str, Tensor], str]:
     """The tensors of one part of the model, made of `known`; and in words the first that cannot be, or nothing.
 
     A buffer that does not fit is left as it begins: it is measured while training, not learnt.
