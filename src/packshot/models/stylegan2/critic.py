@@ -13,7 +13,7 @@ from torch.nn.functional import leaky_relu
 from packshot.models.blocks import BASE, ConditionEmbedding
 from packshot.models.processes import gather, keep_own
 from packshot.models.stylegan2.layers import GAIN, SLOPE, EqualConv, EqualLinear, activate
-from packshot.models.stylegan2.resample import halve
+from packshot.models.stylegan2.resample import Halve
 from packshot.records import ImageSpec
 
 GROUP = 4
@@ -41,9 +41,10 @@ class ResidualBlock(nn.Module):
         self.first = EqualConv(inputs, inputs, 3, gain=GAIN)
         self.second = EqualConv(inputs, outputs, 3, gain=GAIN * math.sqrt(0.5), halving=True)
         self.shortcut = EqualConv(inputs, outputs, 1, gain=math.sqrt(0.5), bias=False)
+        self.halve = Halve(inputs)
 
     def forward(self, grid: Tensor) -> Tensor:
-        there: Tensor = self.shortcut(halve(grid))
+        there: Tensor = self.shortcut(self.halve(grid))
         return there + activate(self.second(activate(self.first(grid))))
 
 

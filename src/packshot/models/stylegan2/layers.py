@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu, linear
 
-from packshot.models.stylegan2.resample import smooth
+from packshot.models.stylegan2.resample import Smooth
 
 SLOPE = 0.2
 GAIN = math.sqrt(2)
@@ -54,11 +54,11 @@ class EqualConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.weight_scale, self.gain, self.halving = gain / math.sqrt(inputs * side**2), gain, halving
+        self.smooth = Smooth(inputs, side // 2 + 1) if halving else None
+        self.weight_scale, self.gain = gain / math.sqrt(inputs * side**2), gain
 
     def forward(self, grid: Tensor) -> Tensor:
-        weight, side = self.weight * self.weight_scale, self.weight.shape[-1]
-        bias = None if self.bias is None else self.bias * self.gain
-        if not self.halving:
-            return conv2d(grid, weight, bias, padding=side // 2)
-        return conv2d(smooth(grid, side // 2 + 1), weight, bias, stride=2)
+        weight, bias = self.weight * self.weight_scale, None if self.bias is None else self.bias * self.gain
+        if self.smooth is None:
+            return conv2d(grid, weight, bias, padding=weight.shape[-1] // 2)
+        return conv2d(self.smooth(grid), weight, bias, stride=2)

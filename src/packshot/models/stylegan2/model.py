@@ -7,7 +7,6 @@ data").
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -17,18 +16,16 @@ from torch import Tensor, nn
 from packshot.models.adversarial import compare_scores, critic_objective, generator_objective, gradient_penalty
 from packshot.models.augment.augmenter import build_augmenter
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
-from packshot.models.processes import mean_of_all
 from packshot.models.search import Searched, search_pictures
 from packshot.models.stylegan2.config import Config
 from packshot.models.stylegan2.critic import StyleCritic
 from packshot.models.stylegan2.mapping import Mapping
+from packshot.models.stylegan2.paths import MeanLength, path_lengths
 from packshot.models.stylegan2.synthesis import Synthesis, grid_channels
 from packshot.records import Condition, ImageSpec
 
-DECAY = 0.01
-"""Of the mean path length, each time that it is measured (Karras et al. 2020, appendix B)."""
 SHRINK = 2
-"""One in so many pictures of a batch is drawn for the path length (their appendix B)."""
+"""One in so many pictures of a batch is drawn for the path length (Karras et al. 2020, appendix B)."""
 
 
 class StyleGAN2(ImageModel):
@@ -36,7 +33,6 @@ class StyleGAN2(ImageModel):
 
     deployed: ClassVar[tuple[str, ...]] = ("mapping", "synthesis")
     config: Config
-    mean_length: Tensor
 
     def __init__(
         self, config: Config, image: ImageSpec, categories: tuple[str, ...], conditions: tuple[Condition, ...] = ()
@@ -50,29 +46,23 @@ class StyleGAN2(ImageModel):
         self.synthesis = Synthesis(image, channels, config.latent)
         self.critic = StyleCritic(image, channels, kinds, attributes)
         self.augment = build_augmenter(config.augment)
-        self.register_buffer("mean_length", torch.zeros(()))
+        self.mean_length = MeanLength()
 
     def critic_layers(self) -> tuple[nn.Module, ...]:
         return (self.critic.begin, *self.critic.blocks)
 
     def phases(self) -> tuple[Phase, ...]:
         config, deployed = self.config, (self.mapping, self.synthesis)
-        judging, drawing = lazy_adam(config, config.penalty_every), lazy_adam(config, config.path_length_every)
-        phases = [
-            Phase("critic", (self.critic,), self.critic_loss, judging),
-            Phase("r1", (self.critic,), self.penalty, judging, shares="critic", every=config.penalty_every, second_order=True),
-        ]
+        judging = lazy_adam(config, config.penalty_every if config.penalty else None)
+        drawing = lazy_adam(config, config.path_length_every if config.path_length else None)
+        phases = [Phase("critic", (self.critic,), self.critic_loss, judging)]
+        if config.penalty:
+            every = config.penalty_every
+            phases.append(Phase("r1", (self.critic,), self.penalty, judging, shares="critic", every=every, second_order=True))
         if config.path_length:
+            every = config.path_length_every
             phases.append(
-                Phase(
-                    "path_length",
-                    deployed,
-                    self.path_length,
-                    drawing,
-                    shares="generator",
-                    every=config.path_length_every,
-                    second_order=True,
-                )
+                Phase("path_length", deployed, self.path_length, drawing, shares="generator", every=every, second_order=True)
             )
         # The generator's turn comes last: its average then follows all that has moved it.
         generator = Phase("generator", deployed, self.generator_loss, drawing, averaged=deployed, half_life=config.half_life)
@@ -123,15 +113,13 @@ class StyleGAN2(ImageModel):
 
     def path_length(self, batch: Batch) -> Loss:
         """How much a step in w changes the picture should not depend on where and in which direction (2020, equation 4)."""
-        # Rows by their place in the whole batch: it does not matter then how it is shared out.
+        # Rows by their place in the whole batch: then it does not matter how it is shared out.
         mine = slice(-batch.first % SHRINK, None, SHRINK)
         ws, noises = self.mix(batch)[mine], [noise[mine] for noise in self._noises(batch)]
         directions = batch.normal(*self.image.shape)[mine]
         lengths = path_lengths(lambda rows: self.synthesis(rows, noises), ws, directions)
-        mean = torch.lerp(self.mean_length, mean_of_all(lengths.detach().mean()), DECAY)
-        self.mean_length.copy_(mean)
         weight = self.config.path_length * self.config.path_length_every
-        error = (lengths - mean).square().sum() * SHRINK / len(batch)
+        error = self.mean_length(lengths).sum() * SHRINK / len(batch)
         return Loss({"path_length": weight * error}, {"length": lengths.detach().mean()})
 
     def generator_loss(self, batch: Batch) -> Loss:
@@ -169,24 +157,11 @@ class StyleGAN2(ImageModel):
         return search_pictures(searched, self.config.search, images, categories, conditions).clamp(-1, 1)
 
 
-def lazy_adam(config: Config, every: int) -> Optimizer:
-    """Adam for a loss with a term that has a step of its own every so many others (Karras et al. 2020, appendix B).
+def lazy_adam(config: Config, every: int | None) -> Optimizer:
+    """Adam for a loss with a term that has a step of its own every so many others, or no such term (None).
 
-    The more steps there are, the smaller and the shorter remembered each is: a run then moves as far as with both terms in one.
+    There are more steps then, so each is smaller and is remembered for more of them: a run moves as far as with both terms in one
+    (Karras et al. 2020, appendix B).
     """
-    share = every / (every + 1)
+    share = every / (every + 1) if every else 1.0
     return Optimizer(share * config.learning_rate, (0.0, 0.99**share), final_share=config.final_share)
-
-
-def path_lengths(paint: Callable[[Tensor], Tensor], ws: Tensor, directions: Tensor) -> Tensor:
-    """How far w's slope of a picture reaches along a random direction, (N,): || J^T y || (Karras et al. 2020, section 3.2).
-
-    `ws` is (N, styles, latent), of which each place counts as much; `directions` are standard normal numbers like the
-    pictures, and scaled here so that lengths do not depend on the pictures' size: a weight of 2 is then the paper's
-    ln 2 / (r^2 (ln r - ln 2)), for pictures of side r.
-    """
-    if not ws.requires_grad:
-        ws = ws.detach().requires_grad_()
-    scaled = directions / math.sqrt(directions[0, 0].numel())
-    (slope,) = torch.autograd.grad((paint(ws) * scaled).sum(), ws, create_graph=True)
-    return slope.float().square().sum(dim=2).mean(dim=1).sqrt()

@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from packshot.models.blocks import BASE
 from packshot.models.stylegan2.layers import GAIN, EqualLinear, activate
-from packshot.models.stylegan2.resample import double, smooth
+from packshot.models.stylegan2.resample import Double, Smooth
 from packshot.records import ImageSpec
 
 
@@ -36,20 +36,21 @@ class ModulatedConv(nn.Module):
         super().__init__()
         self.style = EqualLinear(latent, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(*((inputs, outputs) if doubling else (outputs, inputs)), side, side))
-        self.doubling = doubling
+        self.smooth = Smooth(outputs, 1, gain=4.0) if doubling else None
 
     def demodulation(self, styles: Tensor) -> Tensor:
         """One by the deviation of each output channel under unit inputs, (N, outputs), float32 (equation 3)."""
         with torch.autocast(styles.device.type, enabled=False):
             energy = self.weight.square().sum(dim=(2, 3))
-            return (styles.square() @ (energy if self.doubling else energy.T) + 1e-8).rsqrt()
+            return (styles.square() @ (energy.T if self.smooth is None else energy) + 1e-8).rsqrt()
 
     def forward(self, grid: Tensor, styles: Tensor) -> Tensor:
         """Convolve (N, inputs, H, W), scaled by `styles` (N, inputs); neither demodulated nor biased yet."""
         grid = grid * styles[:, :, None, None].to(grid.dtype)
-        if self.doubling:
-            return smooth(conv_transpose2d(grid, self.weight, stride=2), 1, gain=4.0)
-        return conv2d(grid, self.weight, padding=self.weight.shape[-1] // 2)
+        if self.smooth is None:
+            return conv2d(grid, self.weight, padding=self.weight.shape[-1] // 2)
+        smoothed: Tensor = self.smooth(conv_transpose2d(grid, self.weight, stride=2))
+        return smoothed
 
 
 class StyledLayer(nn.Module):
@@ -103,6 +104,7 @@ class Synthesis(nn.Module):
             layers += [StyledLayer(previous, width, side, latent, doubling=True), StyledLayer(width, width, side, latent)]
         self.layers = nn.ModuleList(layers)
         self.pictures = nn.ModuleList(ToPicture(width, image.channels, latent) for width in channels)
+        self.enlarge = Double(image.channels)
         self.styles = len(layers) + 1
         """Places at which w is heard: each layer, and the last grid's colours. Other colours share the next layer's w."""
         self.noises = tuple((1, layer.side, layer.side) for layer in layers)
@@ -119,5 +121,5 @@ class Synthesis(nn.Module):
             place = 1 + 2 * level
             grid = self.layers[place](grid, w[place], own[place])
             grid = self.layers[place + 1](grid, w[place + 1], own[place + 1])
-            picture = double(picture) + to_picture(grid, w[place + 2])
+            picture = self.enlarge(picture) + to_picture(grid, w[place + 2])
         return picture
