@@ -260,7 +260,7 @@ class _Others:
             raise error from because
 
     def _error_of(self, place: int, code: int) -> PackshotError:
-        where = f"process {place + 1} of {len(self.running) + 1}"
+        where = f"process {place + 1}"
         self.told[place].seek(0)
         told = self.told[place].read().decode(errors="replace")
         if lines := re.findall(r"^packshot: E\d+ (.*)$", told, flags=re.MULTILINE):

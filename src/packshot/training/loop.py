@@ -69,7 +69,7 @@ def train(
     A signal that `interruption` heard of ends it after the step, Stopped, once it is kept where it stands.
     Where several processes train the model, each runs this, and the first one alone tells and keeps (training.ranks).
     """
-    course = _Course(model, photos, run, params, seed, machine, judge)
+    course = Course(model, photos, run, params, seed, machine, judge)
     interruption = interruption or Interruption()
     state = TrainState.begin(model)
     machine.translate(model)
@@ -117,7 +117,7 @@ def train(
     return state
 
 
-class _Course:
+class Course:
     """One run's way through its steps: which phases are due at each, with which photos and by which chances."""
 
     def __init__(
