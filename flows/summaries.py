@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from packshot.adapters.search import Tried
 from packshot.layout import Layout
 from packshot.records import (
     BadPhoto,
@@ -22,6 +23,9 @@ from packshot.records import (
 
 ROWS = 50
 """So many rows of a long list are shown; the record on disk has them all."""
+
+CLOSING = ("-interpolation", "-truncation")
+"""Sheets that come after the others, where not all are shown."""
 
 PICTURES, PICTURE_BYTES = 4, 1_000_000
 """Prefect keeps artifacts in its database."""
@@ -117,6 +121,18 @@ def describe_gate(folder: Path) -> str:
     return "\n\n".join(parts)
 
 
+def describe_search(metric: str, tried: Sequence[Tried], best: Tried | None) -> str:
+    """The trials of a search, the best first, then those that are through."""
+    names = list(dict.fromkeys(name for one in tried for name in one.settings))
+    ranked = sorted(tried, key=lambda one: (one != best, one.state != "completed", one.number))
+    rows = (
+        (one.number, one.reason or one.state, _number(one.value), *(one.settings.get(name, "") for name in names))
+        for one in ranked
+    )
+    head = "No trial is through" if best is None else f"{metric} {_number(best.value)} by trial {best.number}"
+    return f"# {head}\n\n{_table(('trial', 'state', metric, *names), rows)}"
+
+
 DESCRIBERS: Mapping[str, Callable[[Path], str]] = {
     "ingest": describe_ingest,
     "validate": describe_validate,
@@ -151,7 +167,9 @@ def find_pictures(stage: str, layout: Layout) -> list[Path]:
     folders = {"train": "sheets", "evaluate": "pictures"}
     if stage not in folders:
         return []
-    found = sorted((layout.stage(stage) / folders[stage]).glob("*.png"))
+    found = sorted(
+        (layout.stage(stage) / folders[stage]).glob("*.png"), key=lambda path: (path.stem.endswith(CLOSING), path.name)
+    )
     return [path for path in found if path.stat().st_size <= PICTURE_BYTES][:PICTURES]
 
 

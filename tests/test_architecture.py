@@ -17,6 +17,7 @@ DOORS = {
     "mlflow": {"src/packshot/adapters/tracking.py", "src/packshot/adapters/registry.py"},
     "great_expectations": {"src/packshot/adapters/expectations.py", "src/packshot/adapters/vocabulary.py"},
     "bentoml": {"src/packshot/adapters/shelf.py", "services/"},
+    "optuna": {"src/packshot/adapters/search.py"},
     "prefect": {"flows/"},
     "dvc": {"src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},
     "yaml": {"src/packshot/params.py", "src/packshot/adapters/versioning.py", "src/packshot/adapters/revisions.py"},

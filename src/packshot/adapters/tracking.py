@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from packshot.adapters.spool import Ended, Event, Measured, Noted, Opening, Pictured, Spool
-from packshot.errors import PackshotError, Unavailable, UsageError
+from packshot.errors import PackshotError, Stopped, Unavailable, UsageError
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.login import login
@@ -145,6 +145,16 @@ class Tracking:
                     client.log_image(known, picture, artifact_file=f"evaluation/{step}/{_name(name)}.png")
         except Exception as error:
             log.warning("the evaluation of %s is not shown in MLflow: %s", mlflow_run, _reason(error))
+
+    def mark(self, name: str, value: str, tags: Mapping[str, str]) -> None:
+        """Give the latest run whose tag `name` is `value` these tags too. That there is none, or no answer, is a warning."""
+        with _shrugging(f"tags of the run {value}"):
+            client = self.connect()
+            self.replay(client)
+            if not (found := self.search(client, f"tags.`{name}` = '{value}'")):
+                raise Unavailable("MLflow does not know it")
+            for tag, text in tags.items():
+                client.set_tag(found[0].info.run_id, tag, text)
 
     def resolve(self, client: Any, mlflow_run: str) -> str | None:
         """The id by which the server knows this run, or None. A run that was spooled at first is found by its identity."""
@@ -315,6 +325,8 @@ class RunLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
             self.close("FINISHED")
+        elif isinstance(error, Stopped):
+            self.close("KILLED", error.what)
         elif isinstance(error, Exception):
             self.close("FAILED", f"{type(error).__name__}: {error}")
         else:

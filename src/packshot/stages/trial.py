@@ -8,36 +8,11 @@ from typing import TYPE_CHECKING
 
 from packshot.errors import IntegrityError
 from packshot.layout import Layout, TrialLayout
-from packshot.records import Record, write_bytes
 from packshot.stages.train import train_runs
+from packshot.training.search import ORDER, PARAMS, Order
 
 if TYPE_CHECKING:
-    from packshot.params import Params
     from packshot.training.log import Pixels
-
-ORDER, PARAMS = "order.json", "params.json"
-
-
-class Order(Record):
-    """What a trial is told beside its params."""
-
-    study: str
-    number: int
-    metric: str
-    parent: str
-    """The MLflow run of the whole search; empty where MLflow has not seen it."""
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """By these MLflow knows the trial."""
-        nested = {"mlflow.parentRunId": self.parent} if self.parent else {}
-        return {"search": self.study, "trial": f"{self.study}/{self.number}", **nested}
-
-
-def place_order(folder: Path, order: Order, params: Params) -> None:
-    """Leave in the trial's `folder` what `trial` needs to know."""
-    write_bytes(folder / PARAMS, params.model_dump_json(indent=2, by_alias=True).encode())
-    order.write(folder / ORDER)
 
 
 def trial(layout: Layout, folder: Path, on_score: Callable[[int, int, float], None]) -> None:

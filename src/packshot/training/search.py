@@ -1,4 +1,4 @@
-"""The section `search` of params.yaml: which settings of a run are tried, how many times and for how long. Read without torch."""
+"""The section `search` of params.yaml: which settings of a run are tried, how often and for how long. Read without torch."""
 
 from __future__ import annotations
 
@@ -77,3 +77,23 @@ class SearchParams(Record):
     seed: int = Field(1, ge=0, lt=2**31)
     parameters: dict[str, Parameter] = Field(min_length=1)
     """By the setting of the run, with dots: model.learning_rate, batch_size."""
+
+
+ORDER, PARAMS = "order.json", "params.json"
+"""What stands in a trial's folder before it begins: these two."""
+
+
+class Order(Record):
+    """What a trial is told beside its params."""
+
+    study: str
+    number: int
+    metric: str
+    parent: str
+    """The MLflow run of the whole search; empty where MLflow has not seen it."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """By these MLflow knows the trial."""
+        nested = {"mlflow.parentRunId": self.parent} if self.parent else {}
+        return {"search": self.study, "trial": f"{self.study}/{self.number}", **nested}
