@@ -14,6 +14,7 @@ from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints
 from packshot.training.hardware import Machine
 from packshot.training.identity import Identity, Recipe
+from packshot.training.interruption import Interruption
 from packshot.training.log import Pixels
 from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams
@@ -80,6 +81,7 @@ def run_through(
     log: Heard | None = None,
     seed: int = SEED,
     conditions: tuple[Condition, ...] = (),
+    interruption: Interruption | None = None,
 ) -> TrainState:
     keeper = desk(folder, settings, seed, conditions)
     keeper.resumable()
@@ -93,6 +95,7 @@ def run_through(
         machine=Machine.choose(settings),
         log=log or Heard(),
         keeper=keeper,
+        interruption=interruption,
     )
 
 

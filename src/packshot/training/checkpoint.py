@@ -23,7 +23,7 @@ from packshot.errors import IntegrityError, OutOfResources
 from packshot.failpoints import failpoint
 from packshot.models.base import ImageModel
 from packshot.models.tensors import write_tensors
-from packshot.models.weights import KEY, WeightsCard, save_weights
+from packshot.models.weights import KEY, WeightsCard, save_training, save_weights, training_path
 from packshot.records import Checkpoint, Record, file_digest, write_bytes
 from packshot.training.identity import Identity
 from packshot.training.interruption import undisturbed
@@ -101,6 +101,7 @@ class Checkpoints:
         good = {_step(path): path for path in self._states("state")[::-1] if _step(path) <= before}
         paths = [good[step] for step in sorted(good, reverse=True)]
         found = self._restore(state, paths[back - 1 :]) or self._restore(state, paths[::-1])
+        failpoint("train.rewound")
         return found is not None
 
     def save(self, state: TrainState) -> None:
@@ -115,11 +116,12 @@ class Checkpoints:
         self._drop_old()
 
     def keep(self, state: TrainState) -> None:
-        """Write the weights that would be deployed now."""
+        """Write the weights that would be deployed now, and beside them what only training needs."""
         card = self.card.model_copy(update={"step": state.step})
         with _disk(self.folder):
             digest = save_weights(self._weights(state.step), state.average, card)
-        state.kept.append(Kept(step=state.step, sha256=digest))
+            training = save_training(self._training(state.step), state.model, card)
+        state.kept.append(Kept(step=state.step, sha256=digest, training=training))
         failpoint("train.kept")
 
     def bury(self, state: TrainState, trouble: Trouble) -> None:
@@ -136,6 +138,7 @@ class Checkpoints:
         with _disk(self.folder):
             failure.write(self.folder / "failure.json")
             write_bytes(self.folder / "failure.csv", curves_csv(state.history).encode())
+        failpoint("train.buried")
 
     # --- what the stage asks for
 
@@ -150,6 +153,8 @@ class Checkpoints:
             self._require_kept(kept)
             with _disk(folder):
                 write_bytes(folder / "weights" / source.name, source.read_bytes())
+                if kept.training:
+                    write_bytes(training_path(folder / "weights" / source.name), self._training(kept.step).read_bytes())
             checkpoints.append(
                 Checkpoint(
                     run=self.card.run,
@@ -157,6 +162,7 @@ class Checkpoints:
                     step=kept.step,
                     path=f"weights/{source.name}",
                     sha256=kept.sha256,
+                    training=kept.training,
                 )
             )
         return tuple(checkpoints)
@@ -170,6 +176,9 @@ class Checkpoints:
     def _weights(self, step: int) -> Path:
         return self.folder / "weights" / f"{self.card.run}-{step}.safetensors"
 
+    def _training(self, step: int) -> Path:
+        return self.folder / "training" / f"{self.card.run}-{step}.safetensors"
+
     def _states(self, kind: str = "*") -> list[Path]:
         """Newest first."""
         return sorted(self.folder.glob(f"{kind}-*-*-*.safetensors"), key=_number, reverse=True)
@@ -182,12 +191,16 @@ class Checkpoints:
             write_tensors(path, state.live_tensors(), KEY, memo.model_dump_json(), seal=True)
 
     def _drop_old(self) -> None:
-        """All states but the last three, and a pause that was gone on from."""
+        """All states but the last three, a pause that was gone on from, and the weights that no state left kept."""
         states, pauses = self._states("state"), self._states("pause")
         newest = self._states()[:1]
         with _disk(self.folder):
             for path in [*states[KEPT_STATES:], *(pause for pause in pauses if pause not in newest)]:
                 path.unlink()
+            kept = {f"{self.card.run}-{step}.safetensors" for path in self._states() for step in _kept_steps(path)}
+            for path in (*self.folder.glob("weights/*.safetensors"), *self.folder.glob("training/*.safetensors")):
+                if path.name not in kept:
+                    path.unlink()
 
     def _restore(self, state: TrainState, paths: Sequence[Path]) -> Path | None:
         """Bring `state` to the first of `paths` that is good, and say which."""
@@ -206,10 +219,10 @@ class Checkpoints:
         return None
 
     def _require_kept(self, kept: Kept) -> None:
-        path = self._weights(kept.step)
-        if not path.is_file() or file_digest(path) != kept.sha256:
-            advice = "run it again: it goes on from before they were kept"
-            raise IntegrityError("kept weights are gone or changed", where=str(path), advice=advice)
+        for path, sha256 in ((self._weights(kept.step), kept.sha256), (self._training(kept.step), kept.training)):
+            if sha256 and (not path.is_file() or file_digest(path) != sha256):
+                advice = "run it again: it goes on from before they were kept"
+                raise IntegrityError("kept weights are gone or changed", where=str(path), advice=advice)
 
 
 @contextmanager
@@ -232,18 +245,30 @@ def _step(path: Path) -> int:
     return int(path.name.split("-")[2])
 
 
+def _parse_memo(path: Path) -> Memo:
+    with path.open("rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    return Memo.model_validate_json(json.loads(header)["__metadata__"][KEY])
+
+
 def _read_memo(path: Path) -> Memo:
     """What a state says, whose bytes are those that its name promises, else IntegrityError."""
     try:
         if file_digest(path) != path.stem.rpartition("-")[2]:
             raise IntegrityError("the bytes are not those that were written", where=str(path))
-        with path.open("rb") as file:
-            header = file.read(int.from_bytes(file.read(8), "little"))
-        return Memo.model_validate_json(json.loads(header)["__metadata__"][KEY])
+        return _parse_memo(path)
     except OSError as error:
         raise IntegrityError(f"it cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError) as error:
         raise IntegrityError("it was written by another version of packshot", where=str(path)) from error
+
+
+def _kept_steps(path: Path) -> list[int]:
+    """The steps whose weights a state has kept, by its word alone: one whose bytes have changed is found out when it is read."""
+    try:
+        return [kept.step for kept in _parse_memo(path).facts.kept]
+    except (ValueError, KeyError, OSError):
+        return []
 
 
 def _try_memo(path: Path) -> Memo | None:

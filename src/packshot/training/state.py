@@ -188,13 +188,14 @@ class TrainState:
                 for key, value in _below(f"optimizer.{name}", tensors).items():
                     index, slot = key.split(".")
                     # A fused optimiser walks memory: a parameter's slots must lie there as it does.
-                    laid = torch.empty_like(parameters[int(index)]).copy_(value) if value.ndim else value
+                    laid = torch.empty_like(parameters[int(index)]).copy_(value) if value.ndim else value.clone()
                     slots.setdefault(int(index), {})[slot] = laid
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         except (RuntimeError, KeyError, ValueError) as error:
             raise IntegrityError(f"the state is of another model: {error}") from error
-        self.sums = {name: value.to(device) for name, value in _below("sums", tensors).items()}
-        self.watched = {name: value.to(device) for name, value in _below("watched", tensors).items()}
+        sums = _below("sums", tensors)
+        self.sums = {name: sums[name].to(device, copy=True) for name in facts.counts}  # in the order in which rows tell them
+        self.watched = {name: value.to(device, copy=True) for name, value in _below("watched", tensors).items()}
         self.step, self.counts, self.history = facts.step, dict(facts.counts), list(facts.history)
         self.kept, self.setbacks, self.scorings = list(facts.kept), list(facts.setbacks), list(facts.scorings)
 
