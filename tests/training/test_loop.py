@@ -155,7 +155,7 @@ def _category_colours(images: Tensor) -> Tensor:
     return (images[:, :, 6:10, 6:10].mean(dim=(2, 3)) + 1) / 2
 
 
-@pytest.mark.parametrize(("name", "steps"), [("vae-flow", 700), ("vae-gaussians", 300), ("gan", 400)])
+@pytest.mark.parametrize(("name", "steps"), [("vae-flow", 700), ("vae-gaussians", 300), ("vae-grid", 400), ("gan", 400)])
 def test_every_family_learns_the_colours_of_the_categories(name: str, steps: int, tmp_path: Path) -> None:
     settings = params(name, steps=steps, report_every=20, picture_every=1000, checkpoints=1, save_every=1000)
     heard = Heard()
