@@ -13,14 +13,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, hinge_embeddin
 from packshot.models import gan
 from packshot.models.adversarial import (
     compare_scores,
+    critic_loss,
     critic_objective,
     generator_loss,
     generator_objective,
     penalty_loss,
-    score_both,
+    recognition_loss,
 )
 from packshot.models.base import Batch
-from packshot.models.blocks import NormalisedCritic, ResizedConvolution
+from packshot.models.blocks import ComparingCritic, Critic, NormalisedCritic, ResizedConvolution
 from packshot.models.config import Game
 from packshot.records import ImageSpec
 from tests.models.families import CATEGORIES, IMAGE, toy_batch
@@ -100,12 +101,29 @@ def _halved(images: Tensor, batch: Batch) -> Tensor:
 def test_whatever_a_critic_sees_is_augmented() -> None:
     batch, critic = toy_batch(4), _Sum()
     drawn = batch.images.flip(0)
-    real_scores, drawn_scores = score_both(critic, batch, drawn, _halved)
-    torch.testing.assert_close(real_scores, batch.images.sum(dim=(1, 2, 3)) / 2)
-    torch.testing.assert_close(drawn_scores, real_scores.flip(0))
+    real_scores = batch.images.sum(dim=(1, 2, 3)) / 2
+    drawn_scores = real_scores.flip(0)
+    wanted = critic_objective("relativistic", real_scores, drawn_scores)
+    torch.testing.assert_close(critic_loss(critic, batch, drawn, augment=_halved).total, wanted)
     found = generator_loss(critic, batch, drawn, augment=_halved, game="hinge")
     torch.testing.assert_close(found, -drawn_scores.mean())
     assert critic.asked == 3  # photos are scored where the game compares with them, and not otherwise
+
+
+@pytest.mark.parametrize("kind", [Critic, ComparingCritic, NormalisedCritic])
+def test_a_picture_scores_as_its_own_category_what_the_critic_says_of_it(kind: type[Critic]) -> None:
+    batch = toy_batch(12, conditions=True)
+    critic = kind(IMAGE, len(CATEGORIES), 8, 4).eval()
+    every = critic.score_every(batch.images, batch.categories, batch.conditions)
+    own = every.gather(1, batch.categories[:, None]).squeeze(1)
+    torch.testing.assert_close(own, critic(batch.images, batch.categories, batch.conditions), atol=1e-5, rtol=1e-4)
+
+
+def test_recognition_is_the_cross_entropy_of_the_scores_and_blind_to_what_categories_share() -> None:
+    every, categories = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    chosen = torch.distributions.Categorical(logits=every).log_prob(categories)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(recognition_loss(every, categories), -chosen.mean())
+    torch.testing.assert_close(recognition_loss(every + torch.randn(7, 1), categories), -chosen.mean())
 
 
 def test_the_second_penalty_is_there_where_pictures_are_given() -> None:

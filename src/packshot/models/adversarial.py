@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 from packshot.models.base import Batch, Loss
 from packshot.models.config import Game
@@ -72,17 +72,10 @@ def gradient_penalty(critic: Scorer, images: Tensor, categories: Tensor, conditi
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-def score_both(critic: Judge, batch: Batch, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
-    """The critic's scores, (N,) each, of the batch's photos and of pictures drawn for it, as `augment` shows them."""
-    drawn = augment(drawn, batch)
-    real_scores: Tensor = critic(augment(batch.images, batch), batch.categories, batch.conditions)
-    drawn_scores: Tensor = critic(drawn, batch.categories, batch.conditions)
-    return real_scores, drawn_scores
-
-
 def critic_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augment) -> Loss:
     """What a relativistic critic lowers at `batch` and at pictures drawn for it, as `augment` shows them."""
-    real_scores, drawn_scores = score_both(critic, batch, drawn, augment)
+    drawn_scores = critic(augment(drawn, batch), batch.categories, batch.conditions)
+    real_scores = critic(augment(batch.images, batch), batch.categories, batch.conditions)
     return Loss({"relativistic": relativistic_loss(real_scores, drawn_scores)}, compare_scores(real_scores, drawn_scores))
 
 
@@ -94,6 +87,15 @@ def generator_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augme
         with torch.no_grad():
             real = critic(augment(batch.images, batch), *asked)
     return generator_objective(game, critic(augment(drawn, batch), *asked), real)
+
+
+def recognition_loss(every: Tensor, categories: Tensor) -> Tensor:
+    """The cross entropy of the categories, int64 (N,), of photos whose scores as `every` category are (N, categories).
+
+    It teaches a projection critic what each category looks like, which pairs of one category alone teach it slowly; the generator
+    hears of it through the critic's scores. The critic's half of an auxiliary classifier (Odena et al. 2017, equation 3).
+    """
+    return cross_entropy(every, categories)
 
 
 def compare_scores(real: Tensor, drawn: Tensor) -> dict[str, Tensor]:

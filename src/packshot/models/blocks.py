@@ -121,6 +121,19 @@ class Critic(nn.Module):
         answer: Tensor = self.realism(features).float().squeeze(1) + matches
         return answer
 
+    def score_every(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """The scores that pictures of `categories` would have as every category there is, (N, categories).
+
+        A projection is in theory the logarithm of a category's probability (Miyato and Koyama 2018, equation 3): along a row
+        these are its logits, up to what all of them share.
+        """
+        features = self.look(images, categories).flatten(1)
+        every: Tensor = self.realism(features).float() + features.float() @ self.match.weight.T.float()
+        if self.match.attributes is None or conditions is None:
+            return every
+        told: Tensor = (self.match.attributes(conditions) * features.float()).sum(dim=1, keepdim=True)
+        return every + told
+
 
 def peer_deviation(features: Tensor, categories: Tensor) -> Tensor:
     """How far each picture is from the others of its category in the batch: root mean squared distance a feature, (N,).

@@ -27,6 +27,8 @@ class Config(ModelConfig):
     critic: Literal["comparing", "normalised"] = "comparing"
     """Without normalisation, and told how much a category varies in the batch; or batch normalised, as DCGAN has it."""
     loss: Game = "relativistic"
+    recognition: float = Field(0.3, ge=0)
+    """Weight of the critic's telling photos' categories, beside `loss`; 0 leaves it out."""
     learning_rate: float = Field(1e-3, gt=0)
     momentum: float = Field(0.0, ge=0, lt=1)
     """Adam's first beta; DCGAN has 0.5."""

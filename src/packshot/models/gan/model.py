@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from packshot.models.adversarial import compare_scores, critic_objective, generator_loss, penalty_loss, score_both
+from packshot.models.adversarial import compare_scores, critic_objective, generator_loss, penalty_loss, recognition_loss
 from packshot.models.augment.augmenter import build_augmenter
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
 from packshot.models.blocks import (
@@ -107,9 +107,13 @@ class GAN(ImageModel):
         with torch.no_grad():
             drawn = self._draw(batch)
         game, told = self.config.loss, self.augment.signals()
-        real_scores, drawn_scores = score_both(self.critic, batch, drawn, self.augment)
+        drawn_scores = self.critic(self.augment(drawn, batch), batch.categories, batch.conditions)
+        every = self.critic.score_every(self.augment(batch.images, batch), batch.categories, batch.conditions)
+        real_scores = every.gather(1, batch.categories[:, None]).squeeze(1)
         self.augment.hear(real_scores - drawn_scores if game == "relativistic" else real_scores, batch)
         terms: dict[str, Tensor] = {game: critic_objective(game, real_scores, drawn_scores)}
+        if self.config.recognition:
+            terms["recognition"] = self.config.recognition * recognition_loss(every, batch.categories)
         return Loss(terms, {**compare_scores(real_scores, drawn_scores), **told})
 
     def penalty(self, batch: Batch) -> Loss:
