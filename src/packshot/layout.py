@@ -103,6 +103,11 @@ class Layout:
         return self.var / "search"
 
     @property
+    def starts(self) -> Path:
+        """Weights that trainings start from, each named by its digest: fetched from the registry, and again where they are gone."""
+        return self.var / "cache" / "starts"
+
+    @property
     def diffs(self) -> Path:
         """Sheets and pages of what changed between two versions of the catalogue."""
         return self.var / "diff"

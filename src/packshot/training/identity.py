@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import packshot
-from packshot.records import Digest, Record, file_digest
+from packshot.records import Digest, Origin, Record, file_digest
 from packshot.training.hardware import Machine
 from packshot.training.params import Run, TrainParams
 
@@ -47,12 +47,18 @@ class Identity(Record):
     processes: int
     precision: str
     compiled: bool
+    start: Origin | None
+    """The weights that it started from."""
+    judge: str
+    """The digest of what measures it while it trains; empty where nothing does."""
 
     @classmethod
-    def here(cls, recipe: Recipe, dataset: str, machine: Machine) -> Identity:
+    def here(cls, recipe: Recipe, dataset: str, machine: Machine, *, start: Origin | None = None, judge: str = "") -> Identity:
         return cls(
             recipe=recipe,
             dataset=dataset,
+            start=start,
+            judge=judge,
             code=_code_digest(),
             torch_version=torch.__version__,
             device=machine.name,

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,16 @@ class Trainings:
         if not others:
             return ()
         return differences(max(others, key=lambda standing: standing.number).told, identity.told())
+
+    def begun(self, identity: Identity, apart: Collection[str]) -> Path | None:
+        """The folder of the newest training with a state that differs from this one in nothing but the parts named `apart`."""
+        wanted = _without(identity.told(), apart)
+        alike = [
+            (standing.number, folder)
+            for folder, standing in self._standing()
+            if _without(standing.told, apart) == wanted and _states(folder)
+        ]
+        return max(alike)[1] if alike else None
 
     def drop_old(self, runs: Collection[str]) -> None:
         """Keep the newest two stopped trainings of each of `runs`, and two of all others; those that are under way stay."""
@@ -126,6 +136,10 @@ def _turn(root: Path) -> Iterator[None]:
     with (root / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _without(told: Mapping[str, str], apart: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in told.items() if name.split(".")[0] not in apart}
 
 
 def _states(folder: Path) -> bool:
