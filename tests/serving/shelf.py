@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
+from packshot.models import AnyModel
 from packshot.models.base import ImageModel
 from packshot.models.gan import Config as GanConfig
 from packshot.models.gan import Search
+from packshot.models.stylegan2 import Config as StyleGAN2Config
 from packshot.models.vae import Config as VaeConfig
 from packshot.models.vae import FlowPrior
 from packshot.models.weights import WeightsCard, save_weights
@@ -26,6 +28,7 @@ CONDITIONS = (
 
 VAE = VaeConfig(latent=8, width=4, polish=None, prior=FlowPrior(width=16, blocks=1, steps=3))
 GAN = GanConfig(latent=8, width=4, search=Search(steps=3, candidates=16))
+STYLEGAN2 = StyleGAN2Config(latent=8, capacity=64, widest=8, truncation=0.7, search=Search(steps=3, candidates=16))
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Shelf:
     def put(
         self,
         version: int,
-        config: VaeConfig | GanConfig = VAE,
+        config: AnyModel = VAE,
         *,
         categories: tuple[str, ...] = CATEGORIES,
         conditions: tuple[Condition, ...] = (),
@@ -50,7 +53,8 @@ class Shelf:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(version)
             model = config.build(IMAGE, categories, conditions)
-            for name, parameter in model.named_parameters():
+            # An untrained flow draws one picture. StyleGAN2's differ as they are, and each of its layers has a scale of its own.
+            for name, parameter in model.named_parameters() if config.family != "stylegan2" else ():
                 if name.split(".")[0] in model.deployed:
                     torch.nn.init.normal_(parameter, std=0.3)
         return self.put_model(version, model)

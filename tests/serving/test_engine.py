@@ -15,24 +15,23 @@ from torch import Tensor
 
 from packshot.errors import IntegrityError, MissingArtifact
 from packshot.images.conditions import encode_wish
+from packshot.models import AnyModel
 from packshot.models.base import ImageModel
-from packshot.models.gan import Config as GanConfig
-from packshot.models.vae import Config as VaeConfig
 from packshot.records import Condition
 from packshot.serving.batching import Batcher, Work
 from packshot.serving.engine import MICRO_BATCH, Engine, Photo, Wish, settle
 from tests.serving.conftest import wait_until
-from tests.serving.shelf import CATEGORIES, CONDITIONS, GAN, IMAGE, VAE, Shelf
+from tests.serving.shelf import CATEGORIES, CONDITIONS, GAN, IMAGE, STYLEGAN2, VAE, Shelf
 
 
-def engine(folder: Path, config: VaeConfig | GanConfig = VAE, conditions: tuple[Condition, ...] = ()) -> Engine:
+def engine(folder: Path, config: AnyModel = VAE, conditions: tuple[Condition, ...] = ()) -> Engine:
     shelf = Shelf(folder)
     shelf.put(1, config, conditions=conditions)
     return Engine.load(shelf.record(1, 1))
 
 
-@pytest.mark.parametrize("config", [VAE, GAN], ids=["vae", "gan"])
-def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_path: Path, config: VaeConfig | GanConfig) -> None:
+@pytest.mark.parametrize("config", [VAE, GAN, STYLEGAN2], ids=["vae", "gan", "stylegan2"])
+def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_path: Path, config: AnyModel) -> None:
     served = engine(tmp_path, config)
     chance = random.Random(0)
     wishes = [Wish(chance.randrange(len(CATEGORIES)), chance.randrange(2**63)) for _ in range(300)]
@@ -47,10 +46,8 @@ def test_hundreds_of_pictures_are_the_same_whatever_is_drawn_beside_them(tmp_pat
                 np.testing.assert_array_equal(picture, alone[wish])
 
 
-@pytest.mark.parametrize("config", [VAE, GAN], ids=["vae", "gan"])
-def test_pictures_with_attributes_are_the_same_whatever_is_drawn_beside_them(
-    tmp_path: Path, config: VaeConfig | GanConfig
-) -> None:
+@pytest.mark.parametrize("config", [VAE, GAN, STYLEGAN2], ids=["vae", "gan", "stylegan2"])
+def test_pictures_with_attributes_are_the_same_whatever_is_drawn_beside_them(tmp_path: Path, config: AnyModel) -> None:
     served = engine(tmp_path, config, CONDITIONS)
     served.warm_up()
     navy, dear = (tuple(encode_wish(CONDITIONS, wish).tolist()) for wish in ({"colour": "navy"}, {"price": 31.0}))
@@ -86,8 +83,8 @@ def test_all_63_bits_of_a_seed_count(tmp_path: Path) -> None:
     assert len({picture.tobytes() for picture in pictures}) == 5
 
 
-@pytest.mark.parametrize("config", [VAE, GAN], ids=["vae", "gan"])
-def test_a_photo_is_redrawn_the_same_again_whatever_was_drawn_between(tmp_path: Path, config: VaeConfig | GanConfig) -> None:
+@pytest.mark.parametrize("config", [VAE, GAN, STYLEGAN2], ids=["vae", "gan", "stylegan2"])
+def test_a_photo_is_redrawn_the_same_again_whatever_was_drawn_between(tmp_path: Path, config: AnyModel) -> None:
     served = engine(tmp_path, config)
     photo = Photo(served.draw([Wish(1, 5)])[0], 1)
     first = served.redraw([photo])[0]
