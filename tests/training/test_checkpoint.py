@@ -25,8 +25,8 @@ def stopped(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_three_states_are_kept_and_no_draft(stopped: Path) -> None:
-    assert [path.name.split("-")[2] for path in _states(stopped)] == ["000000027", "000000036", "000000040"]
+def test_the_first_and_the_last_three_states_are_kept_and_no_draft(stopped: Path) -> None:
+    assert [path.name.split("-")[2] for path in _states(stopped)] == ["000000000", "000000027", "000000036", "000000040"]
     assert not list(stopped.rglob("*.draft"))
 
 

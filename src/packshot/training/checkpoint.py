@@ -1,4 +1,4 @@
-"""The states of one training that is not finished, in a folder of their own: all or nothing, digests checked, three at most.
+"""The states of one training that is not finished, in a folder of their own: all or nothing, digests checked, four at most.
 
 A state is one file, `state-<number>-<step>-<sha256>.safetensors`: its name is its promise, and the rename that gives it is the
 commit. Numbers only rise, so that the newest is known where a training went back to an earlier step. A training that was asked to
@@ -25,9 +25,9 @@ from packshot.models.base import ImageModel
 from packshot.models.tensors import write_tensors
 from packshot.models.weights import KEY, WeightsCard, save_training, save_weights, training_path
 from packshot.records import Checkpoint, Record, file_digest, write_bytes
+from packshot.training.evidence import bury
 from packshot.training.identity import Identity
 from packshot.training.interruption import undisturbed
-from packshot.training.progress import curves_csv
 from packshot.training.state import Facts, Kept, TrainState, state_size
 from packshot.training.watch import Trouble
 
@@ -40,20 +40,6 @@ class Memo(Record):
 
     identity: Identity
     facts: Facts
-
-
-class Failure(Record):
-    """Why a training ended: beside the last curves, what a person needs to find the photo or the setting to blame."""
-
-    run: str
-    step: int
-    reason: str
-    detail: str
-    phase: str
-    values: dict[str, str]
-    """As text: what failed is rarely a number."""
-    rows: tuple[int, ...]
-    """Of the training split."""
 
 
 class Checkpoints:
@@ -105,7 +91,7 @@ class Checkpoints:
         return found is not None
 
     def save(self, state: TrainState) -> None:
-        """Write the state, then drop all but the last three. Raises OutOfResources where the disk refuses."""
+        """Write the state, then drop all but the first and the last three. Raises OutOfResources where the disk refuses."""
         self._write(state, "state")
         failpoint("train.saved")
         self._drop_old()
@@ -125,19 +111,9 @@ class Checkpoints:
         failpoint("train.kept")
 
     def bury(self, state: TrainState, trouble: Trouble) -> None:
-        """Write what the training failed of, beside its curves."""
-        failure = Failure(
-            run=self.card.run,
-            step=state.step,
-            reason=trouble.reason,
-            detail=trouble.detail,
-            phase=trouble.phase,
-            values={name: str(value) for name, value in trouble.values.items()},
-            rows=tuple(trouble.rows),
-        )
+        """Write what the training failed of: a record, its curves, its last samples."""
         with _disk(self.folder):
-            failure.write(self.folder / "failure.json")
-            write_bytes(self.folder / "failure.csv", curves_csv(state.history).encode())
+            bury(self.folder, self.card.run, state, trouble)
         failpoint("train.buried")
 
     # --- what the stage asks for
@@ -191,11 +167,14 @@ class Checkpoints:
             write_tensors(path, state.live_tensors(), KEY, memo.model_dump_json(), seal=True)
 
     def _drop_old(self) -> None:
-        """All states but the last three, a pause that was gone on from, and the weights that no state left kept."""
+        """All states but the first and the last three, a pause that was gone on from, and the weights that no state left kept.
+
+        A trouble that brewed for longer than the last three reach back is begun again from the first.
+        """
         states, pauses = self._states("state"), self._states("pause")
         newest = self._states()[:1]
         with _disk(self.folder):
-            for path in [*states[KEPT_STATES:], *(pause for pause in pauses if pause not in newest)]:
+            for path in [*states[KEPT_STATES:-1], *(pause for pause in pauses if pause not in newest)]:
                 path.unlink()
             kept = {f"{self.card.run}-{step}.safetensors" for path in self._states() for step in _kept_steps(path)}
             for path in (*self.folder.glob("weights/*.safetensors"), *self.folder.glob("training/*.safetensors")):
@@ -247,7 +226,7 @@ def _step(path: Path) -> int:
 
 def _parse_memo(path: Path) -> Memo:
     with path.open("rb") as file:
-        header = file.read(int.from_bytes(file.read(8), "little"))
+        header = file.read(min(int.from_bytes(file.read(8), "little"), path.stat().st_size))
     return Memo.model_validate_json(json.loads(header)["__metadata__"][KEY])
 
 

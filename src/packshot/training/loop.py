@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import torch
@@ -25,7 +26,9 @@ from packshot.training.ranks import anyone, leads, require_lockstep
 from packshot.training.state import Setback, TrainState, learning_phases, learning_rate
 from packshot.training.stopping import Judge, Scores
 from packshot.training.transfer import Start, carry_over, freeze
-from packshot.training.watch import Trouble, Watch
+from packshot.training.watch import ADVICE, Trouble, Watch
+
+logger = logging.getLogger(__name__)
 
 
 def build(
@@ -225,11 +228,22 @@ def _go_back(state: TrainState, trouble: Trouble, run: Run, params: TrainParams,
     before, at = list(state.setbacks), state.step
     since = at if trouble.since is None else trouble.since
     if len(before) >= params.watch.retries or not keeper.rewind(state, len(before) + 1, since):
-        tried = f" after {len(before)} attempts from an earlier state at a lower rate" if before else ""
+        again = "".join(f", {setback.reason} at step {setback.step}" for setback in before)
+        slowest = params.watch.slow_down ** len(before)
+        tried = f" (it had gone back {len(before)} times{again}, and on at {slowest:g} of the rates)" if before else ""
         raise TrainingFailed(
-            f"{trouble.reason}{tried}: {trouble.detail}",
+            f"{trouble.reason}: {trouble.detail}{tried}",
             where=f"{run.name}, step {at}" + (f", phase '{trouble.phase}'" if trouble.phase else ""),
-            advice="lower the learning rate; failure.json beside the run's states under var/train says more",
+            advice=f"{ADVICE[trouble.reason]}; failure.json beside the run's states under var/train says more",
         )
+    logger.warning(
+        "%s: %s at step %d: %s; it goes back to step %d, and on at %g of the rates",
+        run.name,
+        trouble.reason,
+        at,
+        trouble.detail,
+        state.step,
+        params.watch.slow_down ** (len(before) + 1),
+    )
     state.setbacks = [*before, Setback(step=at, reason=trouble.reason, back_to=state.step)]
     keeper.save(state)

@@ -132,7 +132,7 @@ class WatchParams(Record):
     """How often a training in trouble goes back to a good state, before it is given up."""
     slow_down: float = Field(0.5, gt=0, lt=1)
     """Times every learning rate, each time."""
-    min_diversity: float = Field(0.15, ge=0, lt=1)
+    min_diversity: float = Field(0.1, ge=0, lt=1)
     """How much the pictures of a category differ at least, beside its photos: the deviation of their thumbnails over that of photos'.
     Healthy runs show 0.45 and more; 0 stops no training for it."""
     min_active_units: float = Field(0.02, ge=0, lt=1)

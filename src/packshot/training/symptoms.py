@@ -15,8 +15,12 @@ from torch import Tensor
 
 SUSTAINED = 2
 """Windows that must agree before a loss or a gradient is believed."""
+SETTLED = 6
+"""Windows that a phase has behind it before what it was is a measure: a penalty's gradient grows a thousandfold at first."""
 CERTAIN = 3
 """Windows that must agree before a critic is."""
+SURE = 0.99
+"""The share of pairs, in the median turn of a window, from which on a critic counts as right in every one."""
 NOTHING = math.inf
 """What stands for a signal that a phase does not give: unlike NaN it equals itself, so that two states can be compared."""
 
@@ -84,7 +88,7 @@ def weight_growth(history: History) -> float:
 
 def gradient_growth(history: History) -> float:
     """Times the largest gradient norm of the reference that the last windows' are."""
-    if len(history) < 2 + SUSTAINED:
+    if len(history) < SETTLED + SUSTAINED:
         return 1.0
     return _ratio(min(window.gradient_norm for window in history[-SUSTAINED:]), _largest_gradient(_reference(history)))
 
@@ -112,7 +116,7 @@ def lost_progress(history: History) -> float:
 def winning_gap(critic: History) -> float:
     """How far apart, in logits, a critic that is right in every pair holds its scores, where it does so more and more; else 0."""
     last = critic[-CERTAIN:]
-    if len(critic) <= CERTAIN or min(window.wins for window in last) < 0.99:
+    if len(critic) <= CERTAIN or min(window.wins for window in last) < SURE:
         return 0.0
     return min(window.gap for window in last) if last[-1].gap >= 0.8 * last[0].gap else 0.0
 
@@ -120,7 +124,7 @@ def winning_gap(critic: History) -> float:
 def starvation(critic: History, generator: History) -> float:
     """Times which the generator's gradient was larger before, while the critic is right in every pair; else 0."""
     last = critic[-CERTAIN:]
-    if min(len(critic), len(generator)) <= CERTAIN or min(window.wins for window in last) < 0.99:
+    if min(len(critic), len(generator)) <= CERTAIN or min(window.wins for window in last) < SURE:
         return 0.0
     return _ratio(_largest_gradient(_reference(generator)), _largest_gradient(generator[-CERTAIN:]))
 
@@ -131,12 +135,17 @@ def wrongness(critic: History) -> float:
 
 
 def numbness(critic: History) -> float:
-    """Times which the critic's gradient was larger before; infinite where its weights do not move, or it scores all alike."""
+    """Times which the critic's gradient was larger before; infinite where its weights do not move, or it scores all alike.
+
+    A critic that is right in every pair has little left to learn: of that alone it is not numb.
+    """
     last = critic[-SUSTAINED:]
     if len(critic) <= SUSTAINED:
         return 1.0
     if not any(window.moved for window in last) or all(window.real == window.drawn for window in last):
         return math.inf
+    if min(window.wins for window in last) >= SURE:
+        return 1.0
     return _ratio(_largest_gradient(_reference(critic)), _largest_gradient(last))
 
 

@@ -40,15 +40,18 @@ SHORTEST, LONGEST = 8, 100
 REMEMBERED = 60
 """Windows of each phase, and its first."""
 
-MOST_WEIGHT_GROWTH = 4.0
+LATEST = 5_000
+"""Steps after which a model whose samples mean something is looked at, if that is before half of what is left."""
+
+MOST_WEIGHT_GROWTH = 2.5
 MOST_GRADIENT_GROWTH = 1_000.0
 MOST_LOSS_GROWTH = 1_000.0
 MOST_LOST_PROGRESS = 1.0
-WIDEST_GAP = 30.0
-"""Logits: a critic as certain as this leaves exp(-30) of a slope to itself."""
+WIDEST_GAP = 15.0
+"""Logits: a critic as certain as this is wrong in one of three million pairs."""
 MOST_STARVATION = 10_000.0
-MOST_WRONGNESS = 0.95
-MOST_NUMBNESS = 10_000.0
+MOST_WRONGNESS = 0.9
+MOST_NUMBNESS = 1_000.0
 
 
 @dataclass(eq=False)
@@ -76,7 +79,7 @@ class Watch:
         self.model, self.photos, self.params, self.steps = model, photos, params, steps
         self.phases = {phase.name: phase for phase in learning_phases(model)}
         mature = round(model.matures * steps)
-        self.ripe = mature + (steps - mature) // 4
+        self.ripe = mature + min((steps - mature) // 2, LATEST)
         """The step before which nothing that is drawn tells anything."""
 
     @cached_property
@@ -169,7 +172,9 @@ class Watch:
         """Each symptom that the phase can have: reason, name, value, the most that is healthy, and what it says."""
         beside, critic = self._beside(phase), history[-1].wins != symptoms.NOTHING
         growth = symptoms.weight_growth(history)
-        yield "DIVERGED", "weight_growth", growth, MOST_WEIGHT_GROWTH, "the weights run away: times their norm in one window"
+        # A critic that runs away and is right in every pair has left its generator behind; else nobody knows where it is.
+        away: Reason = "D_WINS" if critic and history[-1].wins >= symptoms.SURE else "DIVERGED"
+        yield away, "weight_growth", growth, MOST_WEIGHT_GROWTH, "the weights run away: times their norm in one window"
         if critic:
             gap = symptoms.winning_gap(history)
             yield (
