@@ -62,7 +62,7 @@ def from_first(content: bytes, device: torch.device) -> bytes:
 def require_equal(what: str, text: str, device: torch.device) -> None:
     """Raise UsageError where `text` is not the same in every process."""
     first = from_first(text.encode(), device).decode()
-    if _differ(first != text, device):
+    if anyone(first != text, device):
         raise UsageError(
             f"the processes of one training differ in {what}",
             where=f"process {rank()}",
