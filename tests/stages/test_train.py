@@ -86,7 +86,9 @@ def test_it_leaves_weights_curves_sheets_and_numbers_of_every_run(straight: Layo
         "sheets/vae-truncation.png",
         "sheets/vae.png",
         "weights/gan-30.safetensors",
+        "weights/gan-30.training.safetensors",
         "weights/vae-60.safetensors",
+        "weights/vae-60.training.safetensors",
     ]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["gan"].keys() >= {"critic/relativistic", "generator/relativistic"}

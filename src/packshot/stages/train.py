@@ -6,18 +6,22 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packshot.adapters.tracking import RunLog, Tracking
 from packshot.adapters.versioning import data_version, git_commit
 from packshot.errors import UsageError
+from packshot.evaluation.dev import DevJudge
 from packshot.failpoints import failpoint
 from packshot.images.shards import load_split, require_unchanged
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
+from packshot.models.base import ImageModel
 from packshot.models.weights import WeightsCard
-from packshot.records import Checkpoint, Dataset, Tracked, TrackedRuns, TrainReport, require_room, write_bytes
+from packshot.records import Checkpoint, Dataset, Started, Tracked, TrackedRuns, TrainReport, require_room, write_bytes
 from packshot.stages import clear
+from packshot.stages.start import find_judge, find_start, judge_elsewhere, note_start, tidy_starts
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints
 from packshot.training.energy import EnergyMeter
@@ -36,9 +40,12 @@ from packshot.training.probe import choose_precision
 from packshot.training.progress import Both, Progress, curves_csv
 from packshot.training.ranks import SharedKeeper, from_first, require_equal
 from packshot.training.stopped import Trainings, sole_owner
+from packshot.training.transfer import Start
 from packshot.training.vitals import Vitals
 
 if TYPE_CHECKING:
+    import torch
+
     from packshot.params import Params
 
 logger = logging.getLogger(__name__)
@@ -73,7 +80,17 @@ def _train_along(params: Params, layout: Layout, place: Place) -> TrainReport:
         chosen = _chosen(from_first(b"", machine.device), machine)
         model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
         keeper = SharedKeeper(None, machine.device)
-        fit(model, photos, run, params.train, seed=params.seed, machine=chosen, log=Silence(), keeper=keeper)
+        fit(
+            model,
+            photos,
+            run,
+            params.train,
+            seed=params.seed,
+            machine=chosen,
+            log=Silence(),
+            keeper=keeper,
+            judge=judge_elsewhere(params),
+        )
     return TrainReport(dataset=dataset.digest, checkpoints=())
 
 
@@ -97,17 +114,52 @@ def _chosen(precision: bytes, machine: Machine) -> Machine:
     return machine.with_precision("bfloat16" if precision == b"bfloat16" else "float32")
 
 
-def _settle(
-    run: Run, params: Params, layout: Layout, dataset: Dataset, photos: Photos, machine: Machine, trainings: Trainings
-) -> Machine:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What decides how a run begins, and with that whether a stopped one is the same."""
+
+    run: Run
+    params: Params
+    dataset: Dataset
+    judge: DevJudge | None
+    start: Start | None = None
+
+    def identity(self, machine: Machine) -> Identity:
+        recipe = Recipe.of(self.run, self.params.train, self.params.seed)
+        origin, judge = self.start.origin if self.start else None, self.judge.digest if self.judge else ""
+        return Identity.here(recipe, self.dataset.digest, machine, start=origin, judge=judge)
+
+    def build(self, device: torch.device) -> ImageModel:
+        image, categories, conditions = self.dataset.image, self.dataset.categories, self.dataset.conditions
+        return build(self.run, image, categories, conditions, seed=self.params.seed, device=device, start=self.start)
+
+    def desk(self, trainings: Trainings, machine: Machine) -> Checkpoints:
+        """Where the run's states are kept until the stage is through."""
+        identity = self.identity(machine)
+        card = WeightsCard(
+            config=self.run.model,
+            image=self.dataset.image,
+            categories=self.dataset.categories,
+            conditions=self.dataset.conditions,
+            run=self.run.name,
+            step=0,
+            dataset=self.dataset.digest,
+            params=identity.recipe.content_digest(),
+            seed=self.params.seed,
+            start=identity.start,
+        )
+        return Checkpoints(trainings.folder(identity), identity, card)
+
+
+def _settle(given: _Given, layout: Layout, photos: Photos, machine: Machine, trainings: Trainings) -> Machine:
     """The machine with the precision that `auto` stands for: a stopped training's own, or what is measured to be quicker."""
     if machine.precision != "auto":
         return machine
     for candidate in (_chosen(name, machine) for name in (b"float32", b"bfloat16")):
-        if _desk(run, params, trainings, dataset, candidate).resumable():
+        if given.desk(trainings, candidate).resumable():
             return candidate
-    model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
-    return machine.with_precision(choose_precision(model, photos, run, params.train, machine, layout.cache))
+    model = given.build(machine.device)
+    return machine.with_precision(choose_precision(model, photos, given.run, given.params.train, machine, layout.cache))
 
 
 def _train_and_keep(
@@ -125,22 +177,27 @@ def _train_and_keep(
     with ExitStack() as held:
         interruption = held.enter_context(heed_signals())
         held.enter_context(sole_owner(folder))
-        machines = [_settle(run, params, layout, dataset, photos, machine, trainings) for run in params.train.runs]
-        desks = [
-            _desk(run, params, trainings, dataset, machine) for run, machine in zip(params.train.runs, machines, strict=True)
+        judge = find_judge(params, layout, dataset)
+        begun = [_Given(run, params, dataset, judge) for run in params.train.runs]
+        begun = [
+            replace(given, start=find_start(given.run, params, layout, trainings, given.identity(machine))) for given in begun
         ]
+        machines = [_settle(given, layout, photos, machine, trainings) for given in begun]
+        desks = [given.desk(trainings, machine) for given, machine in zip(begun, machines, strict=True)]
         for desk in desks:
             held.enter_context(sole_owner(desk.folder))
         _look_back(trainings, desks, resume=resume)
         _require_room(params, layout, dataset, desks)
         clear(folder)
-        for run, desk, machine in zip(params.train.runs, desks, machines, strict=True):
+        for given, desk, machine in zip(begun, desks, machines, strict=True):
+            run = given.run
             from_first(machine.precision.encode(), machine.device)
             keeper = desk if machine.processes == 1 else SharedKeeper(desk, machine.device)
             interruption.check()
             going_on = desk.resumable()
             trainings.begin(desk.identity)
-            told = {**_tags(params, layout, dataset), **tags}
+            note_start(desk.folder, given.start)
+            told = {**_tags(params, layout, dataset, given.start), **tags}
             steps, size = params.train.steps_of(run), params.train.batch_size_of(run)
             with (
                 _tracked(tracking, run, desk, told, going_on=going_on) as runlog,
@@ -149,7 +206,9 @@ def _train_and_keep(
                 interruption.watching(desk.folder, params.train.stall_minutes),
                 tell_memory(run.name),
             ):
-                model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+                model = given.build(machine.device)
+                if judge:
+                    judge.require_measurable(model)
                 listeners = Both(progress, Both(runlog, listener) if listener else runlog)
                 vitals = Vitals(listeners, size, machine.device, energy)
                 state = fit(
@@ -162,6 +221,7 @@ def _train_and_keep(
                     log=vitals,
                     keeper=keeper,
                     interruption=interruption,
+                    judge=judge,
                 )
                 sheets = closing_sheets(run.name, state)
                 for name, sheet in sheets.items():
@@ -179,11 +239,13 @@ def _train_and_keep(
         write_bytes(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
         TrackedRuns(runs=tuple(tracked)).write(folder / "tracked.json")
         require_unchanged(source, dataset, "train")
-        report = TrainReport(dataset=dataset.digest, checkpoints=tuple(checkpoints))
+        started = tuple(Started(run=given.run.name, origin=given.start.origin) for given in begun if given.start)
+        report = TrainReport(dataset=dataset.digest, checkpoints=tuple(checkpoints), started=started)
         report.write(folder / "report.json")
         failpoint("train.done")
         for desk in desks:
             desk.clear()
+        tidy_starts(layout, tuple(given.start for given in begun))
     return report
 
 
@@ -192,24 +254,6 @@ def _require_learnable(params: Params, dataset: Dataset) -> None:
     for number, run in enumerate(params.train.runs):
         if reason := run.model.refuse(dataset.image, len(dataset.categories)):
             raise UsageError(f"the model of run '{run.name}' cannot learn this: {reason}", where=f"train.runs.{number}.model")
-
-
-def _desk(run: Run, params: Params, trainings: Trainings, dataset: Dataset, machine: Machine) -> Checkpoints:
-    """Where the run's states are kept until the stage is through."""
-    recipe = Recipe.of(run, params.train, params.seed)
-    identity = Identity.here(recipe, dataset.digest, machine)
-    card = WeightsCard(
-        config=run.model,
-        image=dataset.image,
-        categories=dataset.categories,
-        conditions=dataset.conditions,
-        run=run.name,
-        step=0,
-        dataset=dataset.digest,
-        params=recipe.content_digest(),
-        seed=params.seed,
-    )
-    return Checkpoints(trainings.folder(identity), identity, card)
 
 
 def _look_back(trainings: Trainings, desks: Sequence[Checkpoints], *, resume: bool) -> None:
@@ -236,12 +280,13 @@ def _require_room(params: Params, layout: Layout, dataset: Dataset, desks: Seque
     size = 0
     for run, desk in zip(params.train.runs, desks, strict=True):
         model = run.model.build(dataset.image, dataset.categories, dataset.conditions)
-        size += desk.room(model, params.train.checkpoints)
+        size += desk.room(model, params.train.checkpoints + (2 if params.train.dev else 0))  # the best ones, and one before
     require_room(layout.resume, size)
 
 
-def _tags(params: Params, layout: Layout, dataset: Dataset) -> dict[str, str]:
+def _tags(params: Params, layout: Layout, dataset: Dataset, start: Start | None) -> dict[str, str]:
     return {
+        **({"started_from": start.origin.name, "started_from_sha256": start.origin.sha256} if start else {}),
         "dataset": dataset.digest,
         "data_version": data_version(layout),
         "git_commit": git_commit(layout),

@@ -43,6 +43,19 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The judge of a process that only hears what the first one has measured."""
+
+    metric: str
+    higher_is_better: bool
+    digest: str = ""
+
+    def measure(self, model: ImageModel) -> Estimate:
+        """Nothing is measured here."""
+        raise RuntimeError(f"{self.metric} is measured by the first process")
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """When a run is measured, and what follows from its scores; without a judge, or `train.dev`, nothing."""
 
