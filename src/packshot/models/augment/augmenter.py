@@ -26,8 +26,12 @@ from packshot.models.processes import count_processes, mean_of_all
 class Augmenter(nn.Module):
     """Shows pictures as they are; its subclasses change them, differentiably and by the chances of the batch."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, images: Tensor, batch: Batch) -> Tensor:
-        """Pictures (N, C, S, S), one for each photo of `batch`, as the critic is to see them; float32 whatever the precision."""
+        """Pictures (N, C, S, S), one for each photo of `batch`, as the critic is to see them; float32 whatever the precision.
+
+        Never compiled: a compiled function draws other chances than torch's generator.
+        """
         with torch.autocast(images.device.type, enabled=False):
             return self.change(images.float() if images.dtype in (torch.bfloat16, torch.float16) else images, batch)
 
