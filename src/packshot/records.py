@@ -28,6 +28,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A file beside the record that names it, which may come from elsewhere: never a path that leads out of the folder."""
 
+CHUNK = 64 * 1024
+"""Bytes that are written at once, at least, where there are as many."""
+
 
 class Record(BaseModel):
     """Something that is ever written to disk: never changed, never wider than declared."""
@@ -92,9 +95,9 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], size: int, *, s
         try:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             try:
-                for part in parts:
-                    digest.update(part)
-                    _write_all(handle, memoryview(part))
+                for chunk in _chunks(parts):
+                    digest.update(chunk)
+                    _write_all(handle, memoryview(chunk))
                 failpoint("records.written")
                 os.fsync(handle)
             finally:
@@ -108,9 +111,22 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], size: int, *, s
     return digest.hexdigest()
 
 
+def _chunks(parts: Iterable[bytes | memoryview]) -> Iterator[bytearray | memoryview]:
+    """The parts, small ones together: thousands of them need not cost a call each."""
+    pending = bytearray()
+    for part in parts:
+        if pending and len(pending) + len(part) > CHUNK:
+            yield pending
+            pending = bytearray()
+        if len(part) >= CHUNK:
+            yield memoryview(part)
+        else:
+            pending += part
+    yield pending
+
+
 def _write_all(handle: int, content: memoryview) -> None:
     """The system may take less than it is given."""
-    content = content.cast("B")
     while content:
         content = content[os.write(handle, content) :]
 

@@ -71,9 +71,9 @@ CODE = desk(Path(), params("gan")).identity.code
 _watch = Watch.step
 
 
-def _be_troubled(self: Watch, state: TrainState) -> None:
+def _be_troubled(self: Watch, state: TrainState, *, kept: bool) -> None:
     """Once, whatever the training is like."""
-    _watch(self, state)
+    _watch(self, state, kept=kept)
     if state.step == TROUBLE_AT and not state.setbacks:
         raise Trouble("DIVERGED", "as the test wants it")
 

@@ -50,7 +50,7 @@ def straight(context: Context, tmp_path_factory: pytest.TempPathFactory):  # typ
     return run
 
 
-@pytest.mark.parametrize(("family", "place"), zip(SMALL, A_KILL_EACH * len(SMALL), strict=False), ids=list(SMALL))
+@pytest.mark.parametrize(("family", "place"), list(zip(SMALL, A_KILL_EACH * len(SMALL), strict=False)), ids=list(SMALL))
 def test_a_killed_training_of_every_family_ends_in_the_same_bytes(
     family: str, place: tuple[str, int], context: Context, straight, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
@@ -139,8 +139,8 @@ def test_steps_that_are_told_twice_are_told_apart(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Heard, "metrics", lambda self, step, values: told.extend((name, step) for name in values))
     watch, troubles = Watch.step, [13, 11]
 
-    def be_troubled(self: Watch, state: TrainState) -> None:
-        watch(self, state)
+    def be_troubled(self: Watch, state: TrainState, *, kept: bool) -> None:
+        watch(self, state, kept=kept)
         if troubles and state.step == troubles[0] and len(state.setbacks) == 2 - len(troubles):
             raise Trouble("DIVERGED", f"at {troubles.pop(0)}")
 
