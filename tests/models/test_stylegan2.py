@@ -160,6 +160,10 @@ def test_low_precision_is_bounded_and_ends_in_float32() -> None:
     torch.testing.assert_close(drawn, exact, atol=0.1, rtol=0.05)
     torch.testing.assert_close(judged, scores, atol=0.1, rtol=0.05)
     assert not torch.equal(drawn, exact)
+    rows = torch.randn(8, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        deviation = group_deviation(rows)
+    assert torch.equal(deviation, group_deviation(rows))
 
 
 # --- the critic

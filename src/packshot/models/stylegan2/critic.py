@@ -29,7 +29,8 @@ def group_deviation(features: Tensor) -> Tensor:
     group = torch.arange(len(rows), device=rows.device) // GROUP
     peers = (group[:, None] == group).to(rows.dtype)
     peers = peers / peers.sum(dim=1, keepdim=True)
-    variance = peers @ (rows - peers @ rows).square()
+    with torch.autocast(rows.device.type, enabled=False):
+        variance = peers @ (rows - peers @ rows).square()
     return (variance + 1e-8).sqrt().mean(dim=1)
 
 
@@ -72,6 +73,7 @@ class StyleCritic(nn.Module):
         deviation = keep_own(group_deviation(gather(grid)))[:, None, None, None].expand(-1, 1, BASE, BASE)
         grid = activate(self.compare(torch.cat((grid, deviation.to(grid.dtype)), dim=1)))
         features = leaky_relu(self.summarise(grid.flatten(1)), SLOPE)
-        matched = (self.match(categories, conditions).float() * features).sum(dim=1) / math.sqrt(features.shape[1])
+        with torch.autocast(images.device.type, enabled=False):
+            matched = (self.match(categories, conditions) * features).sum(dim=1) / math.sqrt(features.shape[1])
         score: Tensor = self.realism(features).squeeze(1) + matched
         return score

@@ -33,7 +33,9 @@ class Mapping(nn.Module):
         self.register_buffer("mean", torch.zeros(categories, latent))
 
     def forward(self, noise: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
-        rows = torch.cat((normalise(noise), normalise(self.embed(categories, conditions))), dim=1)
+        with torch.autocast(noise.device.type, enabled=False):
+            asked = self.embed(categories, conditions)
+        rows = torch.cat((normalise(noise), normalise(asked)), dim=1)
         for layer in self.layers:
             rows = leaky_relu(layer(rows), SLOPE)
         return rows
@@ -68,5 +70,4 @@ class Mapping(nn.Module):
 
 def normalise(rows: Tensor) -> Tensor:
     """Scale each row, (N, D), to a mean square of 1."""
-    rows = rows.float()
     return rows * (rows.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
