@@ -24,6 +24,7 @@ from packshot.models.stylegan2.paths import DECAY, path_lengths
 from packshot.models.stylegan2.presets import PRESETS
 from packshot.models.stylegan2.resample import TAPS, Double, Halve, LowPass, Smooth
 from packshot.models.stylegan2.synthesis import ModulatedConv, StyledLayer, grid_channels
+from packshot.records import ImageSpec
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_batch, toy_conditions
 
 
@@ -390,6 +391,13 @@ def test_grids_have_the_channels_of_the_paper() -> None:
     assert model.synthesis.styles == 2 * len(grid_channels(16, 64, 8))
     sides = [shape[-1] for shape in model.synthesis.noises]
     assert sides == [4, 8, 8, 16, 16]
+
+
+def test_too_small_a_capacity_for_the_pictures_is_refused_in_words() -> None:
+    config = stylegan2.Config(capacity=512)
+    assert config.refuse(ImageSpec(size=128), 10) == ""
+    assert "2 channels at 256 px; take 1024 or more" in config.refuse(ImageSpec(size=256), 10)
+    assert all(preset.model.refuse(ImageSpec(size=preset.sizes[-1]), 10) == "" for preset in PRESETS.values())
 
 
 def test_presets_are_for_the_pictures_that_they_name() -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from packshot.models.stylegan2.model import StyleGAN2
 
 
+NARROWEST = 4
+"""Channels of the finest grid at least: fewer draw no colours apart."""
+
+
 class Config(ModelConfig):
     """`model:` of a run with `family: stylegan2`."""
 
@@ -47,6 +51,13 @@ class Config(ModelConfig):
     truncation: float = Field(1.0, gt=0, le=1)
     """What the pictures' own truncation is multiplied by: below 1, everything that is drawn is nearer to its category's mean."""
     search: Search = Search()
+
+    def refuse(self, image: ImageSpec, categories: int) -> str:
+        channels = self.capacity // image.size
+        if channels >= NARROWEST:
+            return ""
+        wanted = NARROWEST * image.size
+        return f"a capacity of {self.capacity} is {channels} channels at {image.size} px; take {wanted} or more, or a preset"
 
     @classmethod
     def presets(cls) -> Mapping[PresetName, Preset]:
