@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from packshot.errors import UsageError
@@ -57,7 +56,7 @@ class Descent:
         losses: list[tuple[float, Loss]] = []
         for part, weight in self._parts(size):
             # Every part begins with the same chances: they are drawn for the whole batch, and each keeps its own.
-            torch.manual_seed(chances)
+            self.machine.seed(chances)
             batch = self.photos.batch(self.seed, step, size, flips=self.flips, part=part)
             with self.machine.cast():
                 loss = phase.loss(batch)

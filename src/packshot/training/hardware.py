@@ -82,6 +82,13 @@ class Machine:
             finally:
                 torch.set_num_threads(before)
 
+    def seed(self, chances: int) -> None:
+        """Start torch's generators anew."""
+        # torch.manual_seed asks after every kind of device there is: half a millisecond, in each turn.
+        torch.default_generator.manual_seed(chances)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(chances)
+
     def cast(self) -> torch.autocast:
         """Within it, networks compute their products in the precision asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

@@ -211,7 +211,9 @@ class Course:
         chances = (mix(self.seed, self.run.name, phase.name) + state.step) % 2**32
         with learning(parameters), self.machine.turn(eager=phase.second_order):
             loss, batch = self.descent.collect(phase, parameters, state.step, size, chances)
-            norm = nn.utils.clip_grad_norm_(parameters, phase.optimizer.clip_norm or float("inf"))
+            norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+            if phase.optimizer.clip_norm:
+                nn.utils.clip_grads_with_norm_(parameters, phase.optimizer.clip_norm, norm)
             try:
                 self.watch.turn(state, phase, loss, norm, batch)
             except Trouble as trouble:
