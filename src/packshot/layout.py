@@ -133,3 +133,8 @@ class TrialLayout(Layout):
     def resume(self) -> Path:
         """Of all trials of the search: one that is begun again with the same settings goes on where it stood."""
         return self.states
+
+    @property
+    def starts(self) -> Path:
+        """Of the search's own: the project's runs tidy theirs."""
+        return self.states.parent / "starts"

@@ -15,6 +15,7 @@ from packshot.training.batches import Photos
 from packshot.training.hardware import Machine
 from packshot.training.loop import build
 from packshot.training.params import Run, TrainParams
+from packshot.training.probe import choose_precision
 from packshot.training.profile import Profile, draw_profile, profile_run, tell_profile
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ def profile(params: Params, layout: Layout, run: str = "") -> list[Profiled]:
     runs = choose_runs(params.train, run)
     dataset = Dataset.read(source / "dataset.json")
     machine = Machine.choose(params.train)
-    photos = Photos.resident(load_split(source, "train"), dataset.conditions, machine.device)
+    photos = Photos.open(load_split(source, "train"), dataset.conditions, machine.device)
     done = []
     for one in runs:
         model = build(one, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+        if machine.precision == "auto":
+            machine = machine.with_precision(choose_precision(model, photos, one, params.train, machine, layout.cache))
         place = layout.step_profiles / one.name
         found = profile_run(model, photos, one, params.train, seed=params.seed, machine=machine, trace=place.with_suffix(".json"))
         text = tell_profile(found)

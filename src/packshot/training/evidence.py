@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def bury(folder: Path, run: str, state: TrainState, trouble: Trouble) -> None:
     write_bytes(folder / CURVES, curves_csv(state.history).encode())
     if state.history:
         write_bytes(folder / PLOT, encode_png(draw_curves(run, state.history, state.setbacks)))
-    # Of weights that are no numbers there is no picture.
+    # Of weights that are no numbers, or that overflow on the way, there is no picture.
     if all_finite(state.average.state_dict().values()):
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        with suppress(ValueError), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             write_bytes(folder / SAMPLES, encode_png(sample_sheet(copy.deepcopy(state.average).eval())))
