@@ -117,6 +117,10 @@ def test_a_picture_scores_as_its_own_category_what_the_critic_says_of_it(kind: t
     every = critic.score_every(batch.images, batch.categories, batch.conditions)
     own = every.gather(1, batch.categories[:, None]).squeeze(1)
     torch.testing.assert_close(own, critic(batch.images, batch.categories, batch.conditions), atol=1e-5, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        every, own = (see(batch.images, batch.categories, batch.conditions) for see in (critic.score_every, critic))
+    assert every.dtype == own.dtype == torch.float32
+    torch.testing.assert_close(every.gather(1, batch.categories[:, None]).squeeze(1), own, atol=1e-5, rtol=1e-4)
 
 
 def test_recognition_is_the_cross_entropy_of_the_scores_and_blind_to_what_categories_share() -> None:

@@ -128,7 +128,9 @@ class Critic(nn.Module):
         these are its logits, up to what all of them share.
         """
         features = self.look(images, categories).flatten(1)
-        every: Tensor = self.realism(features).float() + features.float() @ self.match.weight.T.float()
+        with torch.autocast(images.device.type, enabled=False):  # as exact as `forward`, whose scores they are compared with
+            matches = features.float() @ self.match.weight.T
+        every: Tensor = self.realism(features).float() + matches
         if self.match.attributes is None or conditions is None:
             return every
         told: Tensor = (self.match.attributes(conditions) * features.float()).sum(dim=1, keepdim=True)
