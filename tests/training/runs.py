@@ -19,6 +19,8 @@ from packshot.training.log import Pixels
 from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams
 from packshot.training.state import TrainState
+from packshot.training.stopping import Judge
+from packshot.training.transfer import Start
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_split
 
 CPU = torch.device("cpu")
@@ -58,7 +60,14 @@ def photos(count: int = 96, conditions: tuple[Condition, ...] = ()) -> Photos:
     return Photos.resident(toy_split(count, conditions=bool(conditions)), conditions, CPU)
 
 
-def desk(folder: Path, settings: TrainParams, seed: int = SEED, conditions: tuple[Condition, ...] = ()) -> Checkpoints:
+def desk(
+    folder: Path,
+    settings: TrainParams,
+    seed: int = SEED,
+    conditions: tuple[Condition, ...] = (),
+    start: Start | None = None,
+    judge: Judge | None = None,
+) -> Checkpoints:
     run = settings.runs[0]
     recipe = Recipe.of(run, settings, seed)
     card = WeightsCard(
@@ -71,8 +80,10 @@ def desk(folder: Path, settings: TrainParams, seed: int = SEED, conditions: tupl
         dataset="d" * 64,
         params=recipe.content_digest(),
         seed=seed,
+        start=start.origin if start else None,
     )
-    return Checkpoints(folder, Identity.here(recipe, "d" * 64, Machine.choose(settings)), card)
+    began, judged = start.origin if start else None, judge.digest if judge else ""
+    return Checkpoints(folder, Identity.here(recipe, "d" * 64, Machine.choose(settings), start=began, judge=judged), card)
 
 
 def run_through(
@@ -82,10 +93,12 @@ def run_through(
     seed: int = SEED,
     conditions: tuple[Condition, ...] = (),
     interruption: Interruption | None = None,
+    start: Start | None = None,
+    judge: Judge | None = None,
 ) -> TrainState:
-    keeper = desk(folder, settings, seed, conditions)
+    keeper = desk(folder, settings, seed, conditions, start, judge)
     keeper.resumable()
-    model = build(settings.runs[0], IMAGE, CATEGORIES, conditions, seed=seed, device=CPU)
+    model = build(settings.runs[0], IMAGE, CATEGORIES, conditions, seed=seed, device=CPU, start=start)
     return train(
         model,
         photos(conditions=conditions),
@@ -96,6 +109,7 @@ def run_through(
         log=log or Heard(),
         keeper=keeper,
         interruption=interruption,
+        judge=judge,
     )
 
 

@@ -47,7 +47,7 @@ def carry_over(model: ImageModel, start: Start, run: Run) -> None:
     vocabulary = Vocabulary.match((card.categories, card.conditions), (model.categories, model.conditions))
     afresh = []
     for part in dict.fromkeys(name.split(".")[0] for name in model.state_dict()):
-        fitted, misfit = _fit_part(model, part, known, vocabulary)
+        fitted, misfit = _fit_part(model, part, held, known, vocabulary)
         if not misfit:
             with torch.no_grad():
                 for name, tensor in model.state_dict().items():
@@ -67,7 +67,8 @@ def carry_over(model: ImageModel, start: Start, run: Run) -> None:
     if vocabulary.unknown:
         logger.info("%s: new to these weights: %s", run.name, ", ".join(vocabulary.unknown))
     if afresh:
-        logger.info("%s: only training needs these, and the weights have none that fit; they begin afresh: %s", run.name, afresh)
+        told = ", ".join(afresh)
+        logger.info("%s: of what only training needs, these weights have nothing that fits; it begins afresh: %s", run.name, told)
 
 
 def _require_alike(model: ImageModel, card: WeightsCard, start: Start, run: Run) -> None:
@@ -86,8 +87,10 @@ def _require_alike(model: ImageModel, card: WeightsCard, start: Start, run: Run)
         )
 
 
-def _fit_part(model: ImageModel, part: str, known: Mapping[str, Tensor], vocabulary: Vocabulary) -> tuple[dict[str, Tensor], str]:
-    """The tensors of one part of the model, made of `known`; and in words the first that cannot be, or nothing.
+def _fit_part(
+    model: ImageModel, part: str, held: ImageModel, known: Mapping[str, Tensor], vocabulary: Vocabulary
+) -> tuple[dict[str, Tensor], str]:
+    """The tensors of one part of the model, made of `known`, those of `held` among them; and the first misfit in words, if any.
 
     A buffer that does not fit is left as it begins: it is measured while training, not learnt.
     """
@@ -104,7 +107,7 @@ def _fit_part(model: ImageModel, part: str, known: Mapping[str, Tensor], vocabul
             return {}, f"{name} is not there"
         if made[name].shape != tensor.shape:
             return {}, f"{name} is {tuple(made[name].shape)} there, {tuple(tensor.shape)} here"
-    if part in model.deployed and (more := made.keys() - wanted.keys() - renamed):
+    if more := _below(part, dict(held.named_parameters())).keys() - wanted.keys() - renamed:
         return {}, f"{min(more)} is not here"
     return {name: made[name] for name, tensor in wanted.items() if name in made and made[name].shape == tensor.shape}, ""
 
