@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from packshot.errors import MissingArtifact, TrainingFailed
+from packshot.errors import MissingArtifact, TrainingFailed, UsageError
 from packshot.layout import Layout
+from packshot.models import vae
 from packshot.models.weights import load_weights, read_card
 from packshot.params import Params, load_params
-from packshot.records import Condition, TrackedRuns, TrainReport, file_digest
+from packshot.records import Condition, TrackedRuns, TrainReport, file_digest, write_bytes
 from packshot.stages.train import train
+from packshot.training.params import Run
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, toy_split
 from tests.stages.datasets import pack_dataset
 
@@ -178,3 +180,15 @@ def test_models_learn_the_conditions_of_the_dataset_and_their_weights_say_so(tmp
     plain = train(_params(steps=8), _project(tmp_path / "plain"))
     for checkpoint in plain.checkpoints:
         assert b"conditions" not in (tmp_path / "plain" / "data" / "train" / checkpoint.path).read_bytes()
+
+
+def test_a_model_that_cannot_learn_such_photos_is_refused_before_anything_is_trained_or_lost(tmp_path: Path) -> None:
+    layout = _project(tmp_path)
+    before = layout.stage("train") / "report.json"
+    write_bytes(before, b"of an earlier training")
+    big = vae.Config(latent=vae.Grid(factor=4, channels=32), prior=vae.GaussianPrior())
+    with pytest.raises(
+        UsageError, match=r"run 'big' cannot learn this: class_gaussians hold 256 numbers of a grid at most, not 512"
+    ):
+        train(_params(runs=(*_params().train.runs, Run(name="big", model=big))), layout)
+    assert before.read_bytes() == b"of an earlier training"
