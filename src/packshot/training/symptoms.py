@@ -95,11 +95,10 @@ def gradient_growth(history: History) -> float:
 
 def loss_growth(history: History) -> float:
     """Times the largest loss of the reference, in size, that the last windows' are."""
-    if len(history) < 2 + SUSTAINED:
+    if len(history) < SETTLED + SUSTAINED:
         return 1.0
-    return _ratio(
-        min(abs(window.loss) for window in history[-SUSTAINED:]), max(abs(window.loss) for window in _reference(history))
-    )
+    now = min(abs(window.loss) for window in history[-SUSTAINED:])
+    return _ratio(now, max(abs(window.loss) for window in _reference(history)))
 
 
 def lost_progress(history: History) -> float:

@@ -160,11 +160,10 @@ class Watch:
             if value > most:
                 last = history[-1]
                 values = {"loss": last.loss, "gradient_norm": last.gradient_norm, "weight_norm": last.weight_norm}
-                values |= {name: value for name in SIGNALS if (value := getattr(last, name)) != symptoms.NOTHING}
+                values |= {name: getattr(last, name) for name in SIGNALS if getattr(last, name) != symptoms.NOTHING}
                 since = history[-min(SUSTAINED + 1, len(history))].step
-                raise Trouble(
-                    reason, f"{detail} ({value:.3g}; {most:g} at most)", phase.name, {symptom: value, **values}, (), since
-                )
+                told = f"{detail} ({value:.3g}; {most:g} at most)"
+                raise Trouble(reason, told, phase.name, {symptom: value, **values}, (), since)
 
     def _symptoms(
         self, state: TrainState, phase: Phase, history: list[Window]
