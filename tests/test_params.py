@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from packshot.errors import ParamsError
+from packshot.models import AnyModel, vae
+from packshot.models.config import ModelConfig, PresetName
 from packshot.params import load_params
+from packshot.records import ImageSpec
+from packshot.training.params import Run, TrainParams
 
 GOOD = Path(__file__).with_name("params.yaml")
+FAMILIES: dict[str, type[ModelConfig]] = {
+    member.model_fields["family"].default: member for member in get_args(get_args(AnyModel)[0])
+}
 
 
 def fault(tmp_path: Path, before: str, after: str) -> str:
@@ -80,10 +89,80 @@ def test_a_right_file_is_read_and_its_digest_is_stable(tmp_path: Path) -> None:
         ("metric: psnr", "metric: prettiness", "no metric is called prettiness; there are psnr, ssim"),
         ("seed: 3", "seed: 3\nseed: 4", "the key 'seed' stands here twice"),
         ("seed: 3", "seed: [3", "not YAML"),
+        (
+            "length: 0.5",
+            "preset: gpu-512",
+            "train.runs.1.preset: Input should be 'cpu-demo', 'gpu-128' or 'gpu-256'",
+        ),
+        ("length: 0.5", "preset: gpu-128", "train.runs.1.preset: gpu-128 is for pictures of 128 px, prepare.image.size is 16"),
+        (
+            "length: 0.5",
+            "init_from: champoin",
+            "train.runs.1.init_from: write champion, the number of a registered version, or {weights: PATH}",
+        ),
+        ("length: 0.5", "init_from: 0", "train.runs.1.init_from.version: Input should be greater than or equal to 1"),
+        (
+            "length: 0.5",
+            "init_from: {weight: a.safetensors}",
+            "init_from.file.weight: no such field; there are weights",
+        ),
+        (
+            "length: 0.5",
+            "freeze: [critic.*]",
+            "train.runs.1: what is frozen stays as it starts",
+        ),
+        (
+            "checkpoints: 1",
+            "checkpoints: 1\n  dev: {metric: prettiness}",
+            "train.dev.metric: no metric is called prettiness",
+        ),
+        ("checkpoints: 1", "checkpoints: 1\n  dev: {patiance: 3}", "train.dev.patiance: no such field; there are metric, every"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_is_possible(tmp_path: Path, before: str, after: str, told: str) -> None:
     assert told in fault(tmp_path, before, after)
+
+
+def _preset(tmp_path: Path, run: str) -> Run:
+    """The second run of the tests' params for pictures of 32 px, in place of what is written there."""
+    path = tmp_path / "params.yaml"
+    text = GOOD.read_text().replace("size: 16", "size: 32")
+    written = "length: 0.5\n      model: {family: gan, latent: 8, width: 4, search: {steps: 5, restarts: 1, candidates: 8}}"
+    assert written in text
+    path.write_text(text.replace(written, run))
+    return load_params(path).train.runs[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_preset_fills_in_what_is_not_written(family: str, tmp_path: Path) -> None:
+    preset = FAMILIES[family].presets()["cpu-demo"]
+    run = _preset(tmp_path, f"preset: cpu-demo\n      model: {{family: {family}}}")
+    assert (run.preset, run.model, run.batch_size, run.steps) == ("cpu-demo", preset.model, preset.batch_size, preset.steps)
+    own = _preset(tmp_path, f"preset: cpu-demo\n      steps: 7\n      model: {{family: {family}, learning_rate: 0.125}}")
+    assert (own.steps, own.batch_size) == (7, preset.batch_size)
+    assert own.model == preset.model.model_copy(update={"learning_rate": 0.125})
+
+
+def test_what_a_run_writes_goes_before_its_preset_at_any_depth(tmp_path: Path) -> None:
+    flow = _preset(tmp_path, "preset: cpu-demo\n      model: {family: vae, polish: null, prior: {kind: flow, guidance: 2}}")
+    assert isinstance(flow.model, vae.Config)
+    assert (flow.model.polish, flow.model.prior) == (None, vae.FlowPrior(guidance=2))
+    other = _preset(tmp_path, "preset: cpu-demo\n      model: {family: vae, prior: {kind: class_gaussians}}")
+    assert isinstance(other.model, vae.Config)
+    assert other.model.prior == vae.GaussianPrior()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_every_preset_and_each_is_learnable(family: str) -> None:
+    presets = FAMILIES[family].presets()
+    assert tuple(presets) == get_args(PresetName)
+    for name, preset in presets.items():
+        runs = ({"name": "a", "preset": name, "model": {"family": family}},)
+        (run,) = TrainParams.model_validate_json(json.dumps({"steps": 3, "runs": runs})).runs
+        assert run.model == preset.model
+        assert TrainParams.model_validate_json(TrainParams(steps=3, runs=(run,)).model_dump_json()).runs == (run,)
+        for size in preset.sizes:
+            assert run.model.refuse(ImageSpec(size=size), 10) == ""
 
 
 def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:

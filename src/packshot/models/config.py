@@ -25,7 +25,7 @@ Game = Literal["relativistic", "bce", "hinge", "non_saturating"]
 class Preset:
     """Settings of a run that were found to suit pictures of some sizes and a kind of machine.
 
-    Of `model` those count that are written (a union's `kind` among them); what params.yaml writes goes before.
+    Of `model` those count that are written; what params.yaml writes goes before.
     """
 
     sizes: tuple[int, ...]

@@ -90,11 +90,21 @@ def preset_of(run: Run) -> Preset:
 
 
 def _apply(run: Run, preset: Preset) -> Run:
-    suggested, written = (config.model_dump(mode="json", exclude_unset=True) for config in (preset.model, run.model))
-    model = type(run.model).model_validate_json(json.dumps(_lay_over(suggested, written)))
+    model = type(run.model).model_validate_json(json.dumps(_lay_over(_written(preset.model), _written(run.model))))
     steps = preset.steps if "steps" not in run.model_fields_set else run.steps
     batch_size = preset.batch_size if "batch_size" not in run.model_fields_set else run.batch_size
     return run.model_copy(update={"model": model, "steps": steps, "batch_size": batch_size})
+
+
+def _written(settings: Record) -> dict[str, Any]:
+    """What was written of nested settings, as JSON has it, and everywhere of which kind they are."""
+    told = settings.model_dump(mode="json")
+    fields = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return {
+        name: _written(value) if isinstance(value, Record) else told[name]
+        for name, value in fields.items()
+        if name in settings.model_fields_set or name == "kind"
+    }
 
 
 def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
