@@ -176,13 +176,8 @@ class Watch:
         yield away, "weight_growth", growth, MOST_WEIGHT_GROWTH, "the weights run away: times their norm in one window"
         if critic:
             gap = symptoms.winning_gap(history)
-            yield (
-                "D_WINS",
-                "winning_gap",
-                gap,
-                WIDEST_GAP,
-                "the critic is right in every pair, by so many logits and more each time",
-            )
+            detail = "the critic is right in every pair, by more and more logits"
+            yield "D_WINS", "winning_gap", gap, WIDEST_GAP, detail
             for other in beside:
                 starved = symptoms.starvation(history, self._history(state, other.name))
                 detail = f"the critic is right in every pair, and phase '{other.name}' gets no gradient: times that it was larger"
@@ -191,20 +186,18 @@ class Watch:
             yield "D_DEAD", "numbness", numb, MOST_NUMBNESS, "the critic learns nothing: times that its gradient was larger"
             wrong = symptoms.wrongness(history)
             yield "D_DEAD", "wrongness", wrong, MOST_WRONGNESS, "the critic is wrong in nearly every pair: share of them"
-        steep = symptoms.gradient_growth(history)
-        yield "DIVERGED", "gradient_growth", steep, MOST_GRADIENT_GROWTH, "the gradient runs away: times the largest that it was"
-        if beside:
+        # A penalty of second order grows a thousandfold from next to nothing, by its nature: its critic's own turns are judged.
+        if not phase.second_order:
+            steep = symptoms.gradient_growth(history)
+            yield "DIVERGED", "gradient_growth", steep, MOST_GRADIENT_GROWTH, "the gradient runs away: times the largest before"
+        if beside and not phase.second_order:
             loss = symptoms.loss_growth(history)
-            yield "DIVERGED", "loss_growth", loss, MOST_LOSS_GROWTH, "the loss runs away: times the largest that it was"
-        else:
+            yield "DIVERGED", "loss_growth", loss, MOST_LOSS_GROWTH, "the loss runs away: times the largest before"
+        if not beside:
             lost = symptoms.lost_progress(history)
             yield "DIVERGED", "lost_progress", lost, MOST_LOST_PROGRESS, "what the phase had learnt is lost: share of it"
-        if (
-            not math.isnan(history[-1].active_units)
-            and state.step - self._span(phase)[0] >= (self._span(phase)[1] - self._span(phase)[0]) // 2
-        ):
-            silent = 1 - symptoms.active_share(history, self.model.latent_size)
-            most = 1 - self.params.min_active_units
+        if history[-1].active_units != symptoms.NOTHING and 2 * state.step >= sum(self._span(phase)):
+            silent, most = 1 - symptoms.active_share(history, self.model.latent_size), 1 - self.params.min_active_units
             yield "POSTERIOR_COLLAPSE", "silent_units", silent, most, "the latents say nothing of a photo: share that is silent"
 
     def _look(self, state: TrainState) -> None:
