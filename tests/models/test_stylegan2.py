@@ -167,6 +167,25 @@ def test_low_precision_is_bounded_and_ends_in_float32() -> None:
     assert torch.equal(deviation, group_deviation(rows))
 
 
+def test_grids_stay_channels_last_from_layer_to_layer() -> None:
+    """Otherwise every convolution on a CPU, and those of bfloat16 on a GPU, would turn its grid around first."""
+    model, batch = make().to(memory_format=torch.channels_last), toy_batch(4)
+    images = batch.images.to(memory_format=torch.channels_last)
+    laid: list[bool] = []
+
+    def note(module: torch.nn.Module, given: object, grid: Tensor) -> None:
+        laid.append(grid.is_contiguous(memory_format=torch.channels_last))
+
+    for module in (*model.synthesis.layers, model.critic.begin, *model.critic.blocks):
+        module.register_forward_hook(note)
+    torch.manual_seed(0)
+    drawn = model.synthesis(model.mix(batch), [batch.normal(*shape) for shape in model.synthesis.noises])
+    model.critic(drawn, batch.categories)
+    model.critic(images, batch.categories)
+    assert len(laid) == 5 + 2 * 3
+    assert all(laid)
+
+
 # --- the critic
 
 

@@ -70,9 +70,11 @@ class StyledLayer(nn.Module):
         """The grid under w, (N, latent), and noise, (N, 1, side, side): the layer's own where None."""
         styles = self.convolve.style(w)
         grown = self.convolve(grid, styles)
-        scales = (self.convolve.demodulation(styles) * GAIN)[:, :, None, None].to(grown.dtype)
-        shift = (self.noise if noise is None else noise) * (self.strength * GAIN) + (self.bias * GAIN)[:, None, None]
-        return activate(torch.addcmul(shift.to(grown.dtype), grown, scales))
+        scales = (self.convolve.demodulation(styles) * GAIN)[:, :, None, None]
+        shift = (self.noise if noise is None else noise) * (self.strength * GAIN)
+        bias = (self.bias * GAIN)[:, None, None]
+        # One after the other: the sum of noise and bias would be a whole grid first, in an order that the next layer must turn.
+        return activate(grown * scales.to(grown.dtype) + shift.to(grown.dtype) + bias.to(grown.dtype))
 
 
 class ToPicture(nn.Module):
