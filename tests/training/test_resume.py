@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-import signal
 import time
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from packshot.models.base import Batch
 from packshot.training.params import WatchParams
 from packshot.training.state import Setback, TrainState
 from packshot.training.watch import Trouble, Watch
