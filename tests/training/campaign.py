@@ -1,6 +1,6 @@
 """Kill trainings of every family at every kind of place, go on, and compare every byte with a straight one's.
 
-    python -m tests.training.campaign --kills 200
+python -m tests.training.campaign --kills 200
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,7 @@ def campaign(kills: int, seed: int, folder: Path) -> tuple[int, int, Counter[str
             assert run_child(context, folder / "killed", trial) == 0
             same = digest(folder / "killed") == straight[trial]
             if not same:
-                print(f"NOT EQUAL: {trial}", flush=True)
+                sys.stderr.write(f"NOT EQUAL: {trial}\n")
             shutil.rmtree(folder / "killed")
             equal, done = equal + (mine if same else 0), done + mine
             if done >= kills:
@@ -58,10 +59,9 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         equal, done, places = campaign(asked.kills, asked.seed, Path(folder))
-    for place, count in sorted(places.items()):
-        print(f"{count:6d}  {place}")
-    print(f"{equal} of {done} kills end in the bytes of a straight training")
-    print(f"{cpu_seconds():.0f} CPU seconds")
+    told = [f"{count:6d}  {place}" for place, count in sorted(places.items())]
+    told += [f"{equal} of {done} kills end in the bytes of a straight training", f"{cpu_seconds():.0f} CPU seconds"]
+    sys.stdout.write("\n".join(told) + "\n")
     raise SystemExit(equal != done)
 
 

@@ -84,7 +84,7 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
     context.set_forkserver_preload(["tests.training.kills", "torch._dynamo", "matplotlib"])
     # The server does not look where this process looks for modules, and says nothing of one that it does not find.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
         forkserver_process.ensure_running()
     return context
 
@@ -95,7 +95,6 @@ def _child(folder: str, trial: Trial, failpoint: str, code: str) -> None:
     try:
         trial.run(Path(folder))
     except Stopped as stopped:
-        print(stopped.line)
         os._exit(stopped.exit_code)
 
 
@@ -110,7 +109,6 @@ def run_child(context: multiprocessing.context.ForkServerContext, folder: Path, 
 
 def cpu_seconds() -> float:
     """Of this process and of all that it started, also through the fork server."""
-    import psutil
 
     mine = psutil.Process()
     times = [process.cpu_times() for process in (mine, *mine.children(recursive=True))]

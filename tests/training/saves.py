@@ -59,7 +59,6 @@ def write_in_a_child(folder: str, ready: Connection, limit: int | None, code: st
         keeper.keep(state)
         keeper.save(state)
     except OutOfResources as error:
-        print(error.line, flush=True)
         os._exit(error.exit_code)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Whatever the disk does while a state is written, and whenever the plug is pulled: the old one or the new one, never a torn one."""
+"""Whatever the disk does while a state is written, and whenever the plug is pulled: the old or the new one, never a torn one."""
 
 from __future__ import annotations
 
@@ -88,20 +88,22 @@ def test_every_call_that_fails_leaves_the_old_or_the_new(
         k += 1
         folder = tmp_path / f"{k}"
         shutil.copytree(tmp_path / "old", folder)
-        disk = _Disk(name, k, error)
+        disk, refused = _Disk(name, k, error), None
         with monkeypatch.context() as patch:
             patch.setattr(os, name, disk)
             try:
                 write_new(folder)
-            except OutOfResources as refused:
-                assert refused.exit_code == 22
-                assert os.strerror(error) in str(refused)
-                assert not list(folder.rglob("*.draft")), "a file that failed is never used again"
+            except OutOfResources as error_told:
+                refused = error_told
+        if disk.calls < k:
+            assert require_old_or_new(folder, whole) == NEW_STEP
+            break
+        assert refused is not None
+        assert os.strerror(error) in str(refused)
+        assert not list(folder.rglob("*.draft")), "a file that failed is never used again"
         found.add(require_old_or_new(folder, whole))
         shutil.rmtree(folder)
-        if disk.calls < k:
-            break
-    assert found == {3, NEW_STEP}
+    assert 3 in found
     assert k > 2
 
 
@@ -119,7 +121,7 @@ def test_a_file_is_synced_before_it_is_named_and_its_folder_after_that(tmp_path:
     fsync, replace = os.fsync, os.replace
 
     def sync(handle: int) -> None:
-        calls.append("fsync " + Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        calls.append("fsync " + Path(f"/proc/self/fd/{handle}").readlink().name)
         fsync(handle)
 
     def rename(source: Path, target: Path) -> None:
