@@ -248,6 +248,8 @@ def test_the_perceptual_term_moves_the_picture_and_neither_the_photo_nor_the_cla
     assert photo.grad is None
     phases = {phase.name: phase for phase in model.phases()}
     assert phases["perception"].stop == phases["autoencoder"].start > 0
+    early = _vae(vae.Config(latent=8, width=4, perceptual=vae.Perceptual(width=4), prior=vae.GaussianPrior()))
+    assert early.matures == early.seen > 0, "while the classifier learns, there is nothing to see"
     for name in ("autoencoder", "polish"):
         assert model.perception not in phases[name].modules
         assert "perceptual" in phases[name].loss(batch).terms

@@ -57,7 +57,7 @@ class VAE(ImageModel):
             config.prior.share if isinstance(config.prior, FlowPrior) else 0.0,
         )
         self.seen, self.coded, self.polished = (sum(shares[:count]) / sum(shares) for count in (1, 2, 3))
-        self.matures = self.polished if shares[3] else 0.0
+        self.matures = self.polished if shares[3] else self.seen
         self.posteriors: tuple[Tensor, Tensor] | None = None
         """Mean and log variance of every training photo's posterior, unflipped then flipped, while the flow learns from them."""
 
