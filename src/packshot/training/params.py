@@ -83,7 +83,7 @@ def _fill_in(runs: tuple[Run, ...]) -> tuple[Run, ...]:
 def preset_of(run: Run) -> Preset:
     """The preset that a run names. Raises ValueError where its family has none of that name."""
     presets = run.model.presets()
-    if run.preset not in presets:
+    if run.preset is None or run.preset not in presets:
         known = ", ".join(presets) or "none"
         raise ValueError(f"run '{run.name}': its family has no preset {run.preset}; there are {known}")
     return presets[run.preset]
