@@ -76,21 +76,23 @@ def _train_along(params: Params, layout: Layout, place: Place) -> TrainReport:
     """Train what the first process trains, on this one's part of every batch; keep nothing and tell nobody."""
     dataset, photos, machine = _open(params, layout, place)
     require_equal("params, code or data", _told(params, dataset, machine), machine.device)
-    for run in params.train.runs:
-        chosen = _chosen(from_first(b"", machine.device), machine)
-        model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
-        keeper = SharedKeeper(None, machine.device)
-        fit(
-            model,
-            photos,
-            run,
-            params.train,
-            seed=params.seed,
-            machine=chosen,
-            log=Silence(),
-            keeper=keeper,
-            judge=judge_elsewhere(params),
-        )
+    with heed_signals() as interruption:
+        for run in params.train.runs:
+            chosen = _chosen(from_first(b"", machine.device), machine)
+            with tell_memory(run.name):
+                model = build(run, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+                fit(
+                    model,
+                    photos,
+                    run,
+                    params.train,
+                    seed=params.seed,
+                    machine=chosen,
+                    log=Silence(),
+                    keeper=SharedKeeper(None, machine.device),
+                    judge=judge_elsewhere(params),
+                    interruption=interruption,
+                )
     return TrainReport(dataset=dataset.digest, checkpoints=())
 
 
