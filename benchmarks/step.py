@@ -17,6 +17,8 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from operator import truediv
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -56,6 +58,8 @@ def main() -> None:
         *compare_dcgan(chosen.rounds),
         "",
         *compare_defaults(chosen.rounds),
+        "",
+        *compare_on_gpu(chosen.rounds),
         "",
     ]
     text = "\n".join(lines)
@@ -153,8 +157,8 @@ class Plain:
     """The step as everyone writes it: one batch of drawn pictures for both turns, no network frozen, float32 as it comes."""
 
     def __init__(self, photos: Photos) -> None:
-        self.photos, self.steps = photos, 0
-        self.generator, self.critic = begin(generator()), begin(critic())
+        self.photos, self.steps, self.device = photos, 0, photos.categories.device
+        self.generator, self.critic = begin(generator()).to(self.device), begin(critic()).to(self.device)
         ways = {"lr": 2e-4, "betas": (0.5, 0.999)}
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), **ways)
         self.critic_adam = torch.optim.Adam(self.critic.parameters(), **ways)
@@ -164,7 +168,7 @@ class Plain:
         self.steps += 1
         self.critic.zero_grad()
         bce(self.critic(images), real=True).backward()
-        drawn = self.generator(torch.randn(BATCH, LATENT, 1, 1))
+        drawn = self.generator(torch.randn(BATCH, LATENT, 1, 1, device=self.device))
         bce(self.critic(drawn.detach()), real=False).backward()
         self.critic_adam.step()
         self.generator.zero_grad()
@@ -175,22 +179,23 @@ class Plain:
 class Ours:
     """A run of packshot's, step by step."""
 
-    def __init__(self, config: ModelConfig, size: int, photos: Photos, precision: Precision, batch_size: int = BATCH) -> None:
+    def __init__(self, config: ModelConfig, size: int, photos: Photos, machine: Machine) -> None:
         run = Run.model_construct(name="run", model=config)
-        params = TrainParams.model_construct(steps=10**6, batch_size=batch_size, flips=False, runs=(run,))
-        self.machine = Machine(CPU, 1, precision)
-        self.model = build(run, ImageSpec(size=size), ("a", "b"), (), seed=3, device=CPU)
+        params = TrainParams.model_construct(steps=10**6, batch_size=BATCH, flips=False, runs=(run,))
+        self.machine = machine
+        self.model = build(run, ImageSpec(size=size), ("a", "b"), (), seed=3, device=machine.device)
         self.state = TrainState.begin(self.model)
+        machine.translate(self.model)
         self.course = Course(self.model, photos, run, params, 3, self.machine, None)
 
     def step(self) -> None:
         self.course.take_step(self.state)
 
 
-def photographs(size: int, count: int = 512) -> Photos:
+def photographs(size: int, count: int = 512, device: torch.device = CPU) -> Photos:
     pixels = np.random.default_rng(1).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
     names = tuple(f"{row:064x}" for row in range(count))
-    return Photos.resident(Split(pixels, np.arange(count) % 2, names, names), (), CPU)
+    return Photos.resident(Split(pixels, np.arange(count) % 2, names, names), (), device)
 
 
 def layer_flops(network: nn.Module, input: Tensor) -> list[tuple[nn.Module, Tensor, int]]:  # noqa: A002
@@ -244,7 +249,7 @@ def convolutions_of(machine: Machine) -> list[Convolution]:
 
 def compare_dcgan(rounds: int) -> list[str]:
     photos = photographs(SIZE)
-    plain, ours = Plain(photos), {precision: Ours(Config(), SIZE, photos, precision) for precision in PRECISIONS}
+    plain, ours = Plain(photos), {name: Ours(Config(), SIZE, photos, Machine(CPU, 1, name)) for name in PRECISIONS}
     parts = {precision: convolutions_of(run.machine) for precision, run in ours.items()}
 
     def load() -> None:
@@ -299,8 +304,8 @@ def compare_defaults(rounds: int) -> list[str]:
 
 
 def default_rows(name: str, config: ModelConfig, photos: Photos, rounds: int) -> Iterator[str]:
-    runs = {precision: Ours(config, 32, photos, precision) for precision in PRECISIONS}
-    alone = Ours(config, 32, photos, "float32")
+    runs = {precision: Ours(config, 32, photos, Machine(CPU, 1, precision)) for precision in PRECISIONS}
+    alone = Ours(config, 32, photos, Machine(CPU, 1))
     batch = photos.batch(3, 0, BATCH, flips=False)
     steps = 0
 
@@ -333,6 +338,45 @@ def default_rows(name: str, config: ModelConfig, photos: Photos, rounds: int) ->
     ratio = statistics.median(first / second for first, second in zip(times["float32"], times["bfloat16"], strict=True))
     ours = statistics.median(1 - second / first for first, second in zip(times["float32"], times["bare"], strict=True))
     yield f"| {name} | {long:,.0f} | {short:,.0f} | **{ratio:.2f}** | {ours:.1%} |"
+
+
+# --- a GPU
+
+
+def compare_on_gpu(rounds: int, steps: int = 100) -> list[str]:
+    """DCGAN with its photos on the device: the plain step, and packshot's as CUDA graphs."""
+    if not torch.cuda.is_available():
+        return ["On a GPU: not measured, torch sees none."]
+    device = torch.device("cuda", 0)
+    photos = photographs(SIZE, device=device)
+    ways: dict[str, Ours | Plain] = {"the plain step, float32": Plain(photos)}
+    for compiles in (False, True):
+        told = f"packshot, bfloat16{', CUDA graphs' if compiles else ''}"
+        ways[told] = Ours(Config(), SIZE, photos, Machine(device, 1, "bfloat16", compiles=compiles))
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            with way.machine.own() if isinstance(way, Ours) else nullcontext():
+                begun, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begun.record()
+                for _ in range(steps):
+                    way.step()
+                done.record()
+                torch.cuda.synchronize()
+            if number:
+                rates[name].append(1000 * steps * BATCH / begun.elapsed_time(done))
+    first, *_ = rates.values()
+    rows = [
+        f"| {name} | {statistics.median(rate):,.0f} | **{statistics.median(map(truediv, rate, first)):.2f}** |"
+        for name, rate in rates.items()
+    ]
+    return [
+        f"The same DCGAN on one {torch.cuda.get_device_name(device)}, photos on the device.",
+        "",
+        "| step | photos a second | times |",
+        "|---|---:|---:|",
+        *rows,
+    ]
 
 
 def take_turns(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
