@@ -6,6 +6,7 @@ import torch
 
 from packshot.images.shards import Split
 from packshot.models import AnyModel, gan, stylegan2, vae
+from packshot.models.augment import Adaptive
 from packshot.models.base import Batch, ImageModel
 from packshot.records import Condition, ImageSpec
 
@@ -62,7 +63,12 @@ SMALL: dict[str, AnyModel] = {
         latent=8,
         capacity=64,
         widest=8,
+        learning_rate=2.5e-3,
+        game="non_saturating",
+        augment=Adaptive(),
+        penalty=0.01,
         penalty_every=4,
+        path_length=2.0,
         path_length_every=3,
         search=stylegan2.Search(steps=30, candidates=64),
     ),

@@ -428,4 +428,5 @@ def test_presets_are_for_the_pictures_that_they_name() -> None:
     large = PRESETS["gpu-256"].model
     assert isinstance(large, stylegan2.Config)
     assert (PRESETS["gpu-256"].batch_size, large.penalty, large.half_life) == (16, 0.82, 5_000)
+    assert (large.game, large.learning_rate, large.path_length, large.augment) == ("non_saturating", 0.0025, 2.0, Adaptive())
     assert grid_channels(256, large.capacity, large.widest) == (512, 512, 512, 512, 256, 128, 64)
