@@ -164,9 +164,6 @@ def search(
         trials: In place of search.trials: of the whole search, those of before included.
         minutes: In place of search.minutes: no trial begins after them, and those under way are ended, to be gone on with.
     """
-    prepared = training(project, until="prepare", return_state=True)
-    if not prepared.is_completed():
-        return Failed(name=prepared.name, message=prepared.message)
     try:
         layout = Layout.here(project)
         params = load_params(layout.params)
@@ -175,6 +172,9 @@ def search(
         changes = {name: value for name, value in (("trials", trials), ("minutes", minutes)) if value is not None}
         settings = params.search.model_copy(update=changes)
         require_settable(params, settings)
+        prepared = training(layout.root, until="prepare", return_state=True)
+        if not prepared.is_completed():
+            return Failed(name=prepared.name, message=prepared.message)
         return look_for(layout, params, settings)
     except PackshotError as error:
         return failed(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from pathlib import Path
 
 import cv2
@@ -118,6 +119,32 @@ def test_dvc_shows_metrics_plots_and_differences(shop: Project) -> None:
     difference = json.loads(shop.run("dvc", "metrics", "diff", "HEAD", "longer", "--json").stdout)
     assert difference
     assert state(shop)
+
+
+def test_queued_experiments_train_side_by_side_and_leave_the_workspace_alone(shop: Project) -> None:
+    before = state(shop)
+    steps = {"short": 24, "shorter": 16}
+    for name, count in steps.items():
+        told = shop.run("dvc", "exp", "run", "--queue", "-n", name, "-S", f"train.steps={count}", "train")
+        assert "Queued experiment" in told.stdout
+    shop.run("dvc", "queue", "start", "-j", "2")
+    try:
+        deadline = time.monotonic() + 240
+        while (ended := shop.run("dvc", "queue", "status").stdout).count("Success") < len(steps):
+            failed = re.findall(r"(\w+) .*Failed", ended)
+            assert not failed, shop.run("dvc", "queue", "logs", *failed[:1], code=None).stdout
+            assert time.monotonic() < deadline, ended
+            time.sleep(1)
+    finally:
+        shop.run("dvc", "queue", "stop", "--kill", code=None)
+    found = {}
+    for name in steps:
+        changes = json.loads(shop.run("dvc", "metrics", "diff", "HEAD", name, "--json").stdout)
+        found[name] = changes["data/train/metrics.json"]["vae.autoencoder/reconstruction"]["new"]
+    assert found["shorter"] > found["short"], "each is its own training"
+    assert state(shop) == before
+    states = list((shop.root / "var" / "train").rglob("*.safetensors"))
+    assert states == [], "they kept their states in the project's own var, and cleared them"
 
 
 def clone(shop: Project, path: Path) -> Project:
