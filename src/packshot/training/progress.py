@@ -62,8 +62,15 @@ class Progress:
         terminal = sys.stderr
         console = self._console or Console(file=terminal)
         if not console.is_dumb_terminal:
-            self._live = Live(console=console, get_renderable=self._line, refresh_per_second=2, transient=True)
+            self._live = Live(
+                console=console,
+                get_renderable=self._line,
+                redirect_stdout=sys.stdout.isatty(),
+                refresh_per_second=2,
+                transient=True,
+            )
             self._live.start()
+            console.show_cursor()  # rich hides it, and a killed training could not give it back
             # What is logged meanwhile goes above the line: through what stands for the terminal while the line lives.
             for handler in logging.getLogger().handlers:
                 if isinstance(handler, logging.StreamHandler) and handler.stream is terminal:
