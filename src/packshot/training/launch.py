@@ -33,7 +33,7 @@ from packshot.training.params import TrainParams
 from packshot.training.ranks import PATIENCE
 
 HOST = "127.0.0.1"
-LEASH = "PACKSHOT_LEASH"
+LEASH = "TRAIN_LEASH"
 """Set where the standard input is the one that the first process holds: it ends when that process does, however it ends."""
 SECONDS_TO_START, SECONDS_TO_TELL, SECONDS_TO_END = 300.0, 5.0, 60.0
 
