@@ -47,6 +47,7 @@ def campaign(kills: int, seed: int, folder: Path) -> tuple[int, int, Counter[str
                 sys.stderr.write(f"NOT EQUAL: {trial}\n")
             shutil.rmtree(folder / "killed")
             equal, done = equal + (mine if same else 0), done + mine
+            sys.stderr.write(f"{equal} of {done}, {cpu_seconds():.0f} CPU seconds\n")
             if done >= kills:
                 break
     return equal, done, places

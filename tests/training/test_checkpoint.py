@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,27 @@ import torch
 
 from packshot.errors import Locked, OutOfResources
 from packshot.training.identity import differences
+from packshot.training.loop import build
+from packshot.training.state import state_size
 from packshot.training.stopped import sole_owner
-from tests.training.runs import desk, params, run_through
+from tests.models.families import CATEGORIES, IMAGE, SMALL
+from tests.training.runs import CPU, SEED, desk, params, run_through
 
 
 def _states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*"))
 
 
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("through")
+    run_through(folder, params("gan"))
+    return folder
+
+
 @pytest.fixture
-def stopped(tmp_path: Path) -> Path:
-    run_through(tmp_path, params("gan"))
-    return tmp_path
+def stopped(through: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(through, tmp_path / "stopped")
 
 
 def test_the_first_and_the_last_three_states_are_kept_and_no_draft(stopped: Path) -> None:
@@ -105,3 +115,15 @@ def test_a_second_training_in_the_same_place_is_refused_at_once(tmp_path: Path) 
         pass
     with sole_owner(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_size_of_a_state_is_known_before_it_is_written(name: str, tmp_path: Path) -> None:
+    """Rather more than less; the optimisers' slots, which come with their first steps, are counted too."""
+    settings = params(name, steps=3, save_every=1)
+    run_through(tmp_path, settings)
+    model = build(settings.runs[0], IMAGE, CATEGORIES, (), seed=SEED, device=CPU)
+    largest = max(path.stat().st_size for path in _states(tmp_path))
+    assert largest <= state_size(model, rows=1) <= 1.3 * largest + 400_000
+    keeper = desk(tmp_path, settings)
+    assert keeper.room(model, 1) < desk(tmp_path / "elsewhere", settings).room(model, 1), "what is there needs no room"

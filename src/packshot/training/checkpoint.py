@@ -58,7 +58,7 @@ class Checkpoints:
     def room(self, model: ImageModel, weights: int) -> int:
         """The bytes that this training still needs on the disk for its states, and for `weights` that are kept and published."""
         settings = self.identity.recipe.settings
-        states = (KEPT_STATES + 2) * state_size(model, int(settings["steps"]) // int(settings["report_every"]) + 1)
+        states = (KEPT_STATES + 3) * state_size(model, int(settings["steps"]) // int(settings["report_every"]) + 1)
         kept: int = 2 * weights * sum(4 * tensor.numel() for tensor in model.state_dict().values())
         there = sum(path.stat().st_size for path in self.folder.glob("**/*.safetensors"))
         return max(0, states + kept - there)
