@@ -14,7 +14,7 @@ from packshot.models.base import Batch, ImageModel
 from packshot.training.batches import Photos
 
 THUMBNAIL = 8
-DRAWN = 16
+DRAWN = 12
 """Pictures of each category in a look, always of the same seeds."""
 CATEGORIES = 16
 """In one look; where there are more, looks take turns."""

@@ -90,10 +90,10 @@ class Watch:
 
     def turn(self, state: TrainState, phase: Phase, loss: Loss, norm: Tensor, batch: Batch) -> None:
         """Before a phase's weights move: remember the turn. Raises Trouble where its loss or its gradient is no number."""
-        require_finite(phase, loss, norm, batch)
-        nothing = torch.full_like(norm, symptoms.NOTHING)
-        told = [loss.total, norm, *(loss.signals.get(name, nothing) for name in SIGNALS)]
-        values = torch.stack([value.detach().to(norm) for value in told]).double()
+        total = require_finite(phase, loss, norm, batch)
+        nothing = torch.full_like(total, symptoms.NOTHING)
+        signals = [loss.signals.get(name, nothing) for name in SIGNALS]
+        values = torch.stack([total, norm, *signals]).double()
         turn = torch.cat((values.new_tensor([state.step]), values))[None]
         if f"{phase.name}.windows" not in state.watched:
             start = close_window(turn.cpu(), _norm(_weights(phase)), moved=True)
@@ -218,10 +218,11 @@ class Watch:
             raise Trouble("MODE_COLLAPSE", f"{told}, {self.params.min_diversity:g} at least)", "", values, (), since)
 
 
-def require_finite(phase: Phase, loss: Loss, norm: Tensor, batch: Batch) -> None:
-    """Raise Trouble, before a weight is touched, where a term of the loss or the gradient's norm is no number."""
-    if bool(torch.isfinite(loss.total.detach() + norm)):
-        return
+def require_finite(phase: Phase, loss: Loss, norm: Tensor, batch: Batch) -> Tensor:
+    """The sum of the loss's terms. Raises Trouble, before a weight is touched, where one or the gradient's norm is no number."""
+    total = torch.stack([term.detach() for term in loss.terms.values()]).sum()
+    if bool(torch.isfinite(total + norm)):
+        return total
     values = {name: value.item() for name, value in {**loss.terms, "gradient_norm": norm}.items()}
     told = ", ".join(f"{name} {value:g}" for name, value in values.items())
     raise Trouble("NOT_FINITE", f"a loss or a gradient is not finite: {told}", phase.name, values, batch.rows.tolist())
@@ -242,9 +243,11 @@ def require_sound(state: TrainState) -> None:
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether every number of every tensor is finite; one answer from the device."""
-    finite = [torch.isfinite(tensor).all() for tensor in tensors]
-    device = finite[0].device
-    return bool(torch.stack([each.to(device) for each in finite]).all())
+    numbers = [tensor.detach() for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    if not numbers:
+        return True
+    largest = [size.to(numbers[0]) for size in torch._foreach_norm(numbers, math.inf)]
+    return bool(torch.isfinite(torch.stack(largest)).all())
 
 
 def _weights(phase: Phase) -> list[Tensor]:
