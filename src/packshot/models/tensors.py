@@ -42,7 +42,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], key: str, note: str
         for name in names:
             if tensors[name].numel():
                 flat = tensors[name].detach().to("cpu").contiguous().reshape(-1)
-                yield memoryview(flat.view(torch.uint8).numpy())
+                yield flat.view(torch.uint8).numpy().data
 
     return write_parts(path, parts(), len(header) + sum(count_bytes(tensor) for tensor in tensors.values()), seal=seal)
 

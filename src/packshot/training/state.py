@@ -101,7 +101,8 @@ class TrainState:
         half_life = min(phase.half_life, RAMP * images_seen)
         keep = 0.5 ** (batch_size / half_life) if half_life else 0.0
         for mean, now in self._pairs(phase):
-            if moving := list(now.parameters()):  # what is frozen is among the buffers
+            moving: list[Tensor] = [*now.parameters()]
+            if moving:  # what is frozen is among the buffers
                 torch._foreach_lerp_(list(mean.parameters()), moving, 1 - keep)
             for held, fresh in zip(mean.buffers(), now.buffers(), strict=True):
                 held.copy_(fresh)
