@@ -252,6 +252,18 @@ def test_what_is_frozen_stays_bit_for_bit_and_the_rest_learns(tmp_path: Path) ->
     assert held == sum(1 for name, _ in state.model.named_parameters() if name.startswith("decoder."))
 
 
+def test_what_is_frozen_stands_in_the_networks_own_order() -> None:
+    """A set's would differ from process to process, and those that train together compare their tensors in it."""
+    model = SMALL["gan"].build(IMAGE, CATEGORIES)
+    before = [name for name, _ in model.named_parameters() if name.startswith("critic.match.")]
+    freeze(model, run_of("gan", freeze=("critic.*",)))
+    frozen = [name for name, _ in model.named_buffers() if name.startswith("critic.")]
+    assert frozen == [name for name in model.state_dict() if name in frozen]
+    assert [name for name in frozen if name.startswith("critic.match.")] == before
+    layer = model.critic_layers()[0]
+    assert [name.rpartition(".")[2] for name, _ in layer.named_buffers()][:2] == ["weight", "bias"]
+
+
 def test_phases_with_nothing_left_to_learn_are_left_out(tmp_path: Path) -> None:
     start = keep_start(tmp_path, "vae-flow")
     run = run_of("vae-flow", freeze=("encoder.*", "decoder.*"))

@@ -148,7 +148,7 @@ def freeze(model: ImageModel, run: Run) -> None:
     frozen |= {name for name, parameter in parameters.items() if id(parameter) in kept}
     if not any(name.split(".")[0] in model.deployed for name in parameters.keys() - frozen):
         raise UsageError("nothing is left to learn", where=f"{run.name}: freeze", advice="freeze less")
-    for name in frozen:
+    for name in [name for name in parameters if name in frozen]:  # in one order: processes compare their networks' tensors in it
         place, _, leaf = name.rpartition(".")
         owner = model.get_submodule(place)
         delattr(owner, leaf)
