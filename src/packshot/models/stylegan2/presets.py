@@ -4,8 +4,8 @@ Rate, game and gamma of that for a CPU were chosen by 120 steps without augmenta
 class consistency of 0.21, against 1.65 and 0.09 with the papers' rate, their game and a gamma of 0.01. At equal CPU seconds the
 family `gan` is far ahead of both (0.23 and 0.67).
 
-Those for a GPU are as Karras et al. (2020a, appendix C) choose them by the picture's side r and the batch: gamma is
-0.0002 r^2 / batch, and the average's half-life 10 / 32 thousand images for each of the batch.
+Those for a GPU follow StyleGAN2-ADA's published rule for one card, by the picture's side r and the batch: gamma is
+0.0002 r^2 / batch, and the average's half-life 10 / 32 thousand images for each of the batch. No GPU has trained them yet.
 """
 
 from collections.abc import Mapping
