@@ -19,7 +19,7 @@ SLOPE = 0.2
 GAIN = math.sqrt(2)
 """What a leaky ReLU is multiplied by, so that it keeps the mean square of what it is given (nearly)."""
 LARGEST = 256.0
-"""What is left of larger activations where they are not float32 as StyleGAN2-ADA bounds those of half precision."""
+"""What is left of larger activations where they are not float32, as StyleGAN2-ADA bounds those of half precision."""
 
 
 def activate(grid: Tensor) -> Tensor:
