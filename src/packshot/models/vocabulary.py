@@ -59,7 +59,7 @@ class Vocabulary:
         """A table with a row a category, (known + k, ...), for the new categories, (new + k, ...); the last k rows stay."""
         known = self.categories.shape[1]
         mixed = (self.categories.to(table.device) @ table[:known].double().flatten(1)).to(table.dtype)
-        return torch.cat((mixed.unflatten(1, table.shape[1:]), table[known:]))
+        return torch.cat((mixed.reshape(-1, *table.shape[1:]), table[known:]))
 
     def carry_columns(self, weight: Tensor) -> Tensor:
         """A linear map of encoded attributes, (features, known), for the new ones, (features, new)."""
