@@ -213,14 +213,14 @@ BROKEN: dict[str, Member] = {
 }
 
 HEALTHY: dict[str, Member] = {
-    **{name: Member(name) for name in SMALL},
-    **{f"{name}, another seed": Member(name, seed=12, steps=40, batch_size=12) for name in SMALL},
+    **{name: Member(name, steps=24 if name == "stylegan2" else 60) for name in SMALL},
+    **{f"{name}, another seed": Member(name, seed=12, steps=30, batch_size=12) for name in SMALL},
     "vae, batches of 4": Member("vae-gaussians", batch_size=4, steps=120),
     "flow, batches of 4": Member("vae-flow", batch_size=4, steps=120),
     "gan, batches of 4": Member("gan", batch_size=4),
     "gan, longer": Member("gan", steps=120, batch_size=8, seed=13),
-    "flow, longer": Member("vae-flow", steps=300, batch_size=8, seed=13),
-    "vae, longer": Member("vae-gaussians", steps=300, batch_size=8, seed=13),
+    "flow, longer": Member("vae-flow", steps=160, batch_size=8, seed=13),
+    "vae, longer": Member("vae-gaussians", steps=160, batch_size=8, seed=13),
     "one step": Member("gan", steps=1),
     "one step of a VAE": Member("vae-flow", steps=1),
     "two photos a step": Member("gan", batch_size=2, steps=40),
