@@ -226,6 +226,7 @@ def run_trials(search: Search) -> State[Any] | None:
                 return None
             done = next(as_completed(under_way))
             under_way.remove(done)
+            done.wait()  # it is over; only now does its future know how it ended
             if is_fault(done.state):
                 return done.state
     finally:

@@ -137,6 +137,7 @@ def test_a_killed_search_goes_on_with_what_it_knows(searching: Shop, seed: int) 
     (folder,) = (searching.root / "var" / "search").iterdir()
     assert not (folder / "best.yaml").exists()
 
+    write_search(searching, {**settings, "parallel": 2})  # how many at once makes no other search of it
     state = look(searching)
     assert state.is_completed(), state.message
     assert "of 2: model.learning_rate" in (state.message or "")
