@@ -57,7 +57,7 @@ UNWATCHED = {
 }
 """What a stage imports for what people look at, or for names alone: to compute it all again for that would be a waste."""
 
-COMPUTING = ("images/", "models/", "training/", "evaluation/", "sources/", "pages.py")
+COMPUTING = ("images/", "models/", "training/", "evaluation/", "sources/", "stages/begin.py", "stages/start.py", "pages.py")
 
 
 def modules_of(stage: str) -> set[str]:

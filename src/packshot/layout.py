@@ -104,7 +104,7 @@ class Layout:
 
     @property
     def starts(self) -> Path:
-        """Weights that trainings start from, each named by its digest: fetched from the registry, and again where they are gone."""
+        """Weights that trainings start from, each named by its digest; what is gone is fetched from the registry again."""
         return self.var / "cache" / "starts"
 
     @property

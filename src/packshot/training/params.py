@@ -143,10 +143,10 @@ class WatchParams(Record):
     slow_down: float = Field(0.5, gt=0, lt=1)
     """Times every learning rate, each time."""
     min_diversity: float = Field(0.1, ge=0, lt=1)
-    """How much the pictures of a category differ at least, beside its photos: the deviation of their thumbnails over that of photos'.
+    """How much the pictures of a category differ at least: the deviation of their thumbnails over that of its photos.
     Healthy runs show 0.45 and more; 0 stops no training for it."""
     min_active_units: float = Field(0.02, ge=0, lt=1)
-    """The share of a VAE's latent numbers that say something of a photo at least, once half of its phase is through; 0 stops none."""
+    """The share of a VAE's latent numbers that tell of a photo at least, once half of its phase is through; 0 stops none."""
 
 
 class TrainParams(Record):
