@@ -37,11 +37,11 @@ def _stop(trainings: Trainings, identity: Identity, step: int = 5) -> Path:
 
 def test_a_training_that_differs_in_anything_has_another_folder(tmp_path: Path) -> None:
     trainings, first = Trainings(tmp_path), _identity()
-    others = [_identity(batch_size=8), _identity(accumulate=2), first.model_copy(update={"threads": 2})]
+    others = [_identity(batch_size=8), _identity(save_every=3), first.model_copy(update={"threads": 2})]
     folders = {trainings.folder(identity).name for identity in (first, *others)}
     assert len(folders) == 4
     assert all(name.startswith("vae-gaussians-") and len(name) == len("vae-gaussians-") + 12 for name in folders)
-    assert trainings.folder(_identity(save_every=3, picture_every=4, stall_minutes=1.0)) == trainings.folder(first)
+    assert trainings.folder(_identity(picture_every=4, stall_minutes=1.0)) == trainings.folder(first)
 
 
 def test_every_setting_of_train_counts_but_those_that_are_named() -> None:
