@@ -22,6 +22,8 @@ from packshot.training.identity import Identity, Recipe
 from packshot.training.loop import build
 from packshot.training.placement import Placement, choose_placement
 from packshot.training.probe import Measured, choose_precision
+from packshot.training.state import learning_phases
+from packshot.training.transfer import freeze
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, toy_split
 from tests.training.runs import CPU, SEED, params, photos, run_through
 
@@ -171,6 +173,15 @@ def test_the_probe_times_every_turn_once_and_remembers(name: str, tmp_path: Path
     other = params(name, precision="auto", batch_size=8)
     choose_precision(build(run, IMAGE, CATEGORIES, (), seed=SEED, device=CPU), photos(), run, other, machine, tmp_path)
     assert len(list(tmp_path.glob("precision-*.json"))) == 2
+
+
+def test_the_probe_times_no_turn_of_what_is_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = params("vae-flow", precision="auto")
+    model = build(settings.runs[0], IMAGE, CATEGORIES, (), seed=SEED, device=CPU)
+    freeze(model, settings.runs[0].model_copy(update={"freeze": ("decoder.*",)}))
+    monkeypatch.setattr(probe, "ROUNDS", 1)
+    assert choose_precision(model, photos(), settings.runs[0], settings, Machine.choose(settings), tmp_path)
+    assert "polish" not in [phase.name for phase in learning_phases(model)]
 
 
 def test_the_machine_is_part_of_a_trainings_identity() -> None:

@@ -18,6 +18,7 @@ from packshot.training.batches import Photos
 from packshot.training.descent import Descent, learning
 from packshot.training.hardware import Machine, Precision, has_bfloat16
 from packshot.training.params import Run, TrainParams
+from packshot.training.state import learning_phases
 
 FEW = 512
 """Photos that the turns are timed on: what is fitted before some of them is fitted to these."""
@@ -105,7 +106,7 @@ def _measure(model: ImageModel, photos: Photos, run: Run, params: TrainParams, m
         for fit in model.fits():
             fit.run(lambda: few.every(flips=params.flips))
         model.train()
-        for phase in model.phases():
+        for phase in learning_phases(model):
             parameters = [parameter for module in phase.modules for parameter in module.parameters()]
             size = (phase.batch_size or params.batch_size_of(run)) // machine.processes
             began = time.monotonic()
