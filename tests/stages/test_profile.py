@@ -54,7 +54,7 @@ def test_it_says_where_the_time_goes_and_touches_nothing_else(layout: Layout) ->
 
 
 def test_every_phase_of_a_run_has_its_share_and_what_is_computed_once_is_told_apart(layout: Layout) -> None:
-    run = PARAMS.train.runs[0].model_copy(update={"model": SMALL["vae-flow"]})
+    run = PARAMS.train.runs[0].model_copy(update={"model": SMALL["vae-flow"], "steps": 1_000_000})
     params = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"runs": (run,)})})
     (found,) = profile(params, layout)
     told = found.profile

@@ -78,12 +78,12 @@ def profile_run(
     the trace.
     """
     watched = _Watched(*(getattr(photos, field.name) for field in fields(Photos)))
-    short = run.model_copy(update={"length": 1.0})
     gate = _Gate(machine)
     for steps, watch_it in ((WARM_STEPS, False), (STEPS, True)):
         gate.open = watch_it
+        short = run.model_copy(update={"steps": steps, "length": 1.0})
         rare = dict.fromkeys(("report_every", "picture_every", "save_every"), steps)
-        few = params.model_copy(update={"steps": steps, "checkpoints": 1, **rare})
+        few = params.model_copy(update={"checkpoints": 1, **rare})
         train(model, watched, short, few, seed=seed, machine=machine, log=gate, keeper=gate)
     trace.parent.mkdir(parents=True, exist_ok=True)
     gate.profiler.export_chrome_trace(str(trace))
