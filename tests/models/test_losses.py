@@ -80,6 +80,14 @@ def test_a_picture_is_compared_with_the_others_of_its_category_alone() -> None:
     assert peer_deviation(torch.ones(4, 12), torch.zeros(4, dtype=torch.int64)).max() < 2e-3
 
 
+def test_peers_that_hardly_differ_are_told_apart_in_low_precision_too() -> None:
+    grid = (10 + 0.25 * torch.randn(8, 64, generator=torch.Generator().manual_seed(1))).bfloat16()
+    categories = torch.arange(8) % 2
+    with torch.autocast("cpu", torch.bfloat16):
+        found = peer_deviation(grid, categories)
+    torch.testing.assert_close(found, peer_deviation(grid.double(), categories).float(), atol=1e-3, rtol=1e-2)
+
+
 def test_a_comparing_critic_tells_a_collapsed_category_from_one_that_varies() -> None:
     critic, categories = ComparingCritic(ImageSpec(size=16), 2, 8), torch.zeros(4, dtype=torch.int64)
     images = torch.randn(4, 3, 16, 16)

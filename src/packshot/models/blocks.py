@@ -97,7 +97,7 @@ class ConditionEmbedding(nn.Embedding, CarriesOver):
 class Critic(nn.Module):
     """Says how real a picture of what was asked for looks: one unbounded number each, (N,).
 
-    Strided convolutions without normalisation, conditioned by projection (Miyato and Koyama 2018, equation 3).
+    Strided convolutions without normalisation, conditioned by projection (Miyato and Koyama 2018).
     """
 
     def __init__(self, image: ImageSpec, categories: int, width: int, attributes: int = 0) -> None:
@@ -124,7 +124,7 @@ class Critic(nn.Module):
     def score_every(self, images: Tensor, categories: Tensor, conditions: Tensor | None = None) -> Tensor:
         """The scores that pictures of `categories` would have as every category there is, (N, categories).
 
-        A projection is in theory the logarithm of a category's probability (Miyato and Koyama 2018, equation 3): along a row
+        A projection is in theory the logarithm of a category's probability (Miyato and Koyama 2018): along a row
         these are its logits, up to what all of them share.
         """
         features = self.look(images, categories).flatten(1)
@@ -142,13 +142,14 @@ def peer_deviation(features: Tensor, categories: Tensor) -> Tensor:
 
     The minibatch standard deviation of Karras et al. (2018, section 3), within each category: the categories themselves differ so
     much that the deviation over a whole batch hides one that has collapsed. A picture without another of its category is told 0.
-    Where several processes share a batch, the others are those of all of them.
+    Where several processes share a batch, the others are those of all of them. Float32 whatever the precision.
     """
-    features, categories = gather(features), gather(categories)
+    features, categories = gather(features.float()), gather(categories)
     others = (categories[:, None] == categories).to(features.dtype)
     others = others - torch.eye(len(others), dtype=others.dtype, device=others.device)
     count = others.sum(dim=1)
-    products = features @ features.T
+    with torch.autocast(features.device.type, enabled=False):  # in bfloat16 the differences would drown in what is rounded
+        products = features @ features.T
     lengths = products.diagonal()
     distances = (lengths[:, None] + lengths - 2 * products).clamp_min(0) / features.shape[1]
     deviation: Tensor = ((distances * others).sum(dim=1) / count.clamp_min(1) + 1e-6).sqrt() * (count > 0)
@@ -172,7 +173,7 @@ class ComparingCritic(Critic):
     def look(self, images: Tensor, categories: Tensor) -> Tensor:
         grid = super().look(images, categories)
         deviation = peer_deviation(grid.flatten(1), categories)[:, None, None, None].expand(-1, 1, BASE, BASE)
-        return leaky_relu(self.compare(torch.cat((grid, deviation), dim=1)), 0.2)
+        return leaky_relu(self.compare(torch.cat((grid, deviation.to(grid.dtype)), dim=1)), 0.2)
 
 
 class NormalisedCritic(Critic):

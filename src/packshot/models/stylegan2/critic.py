@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
 class StyleCritic(nn.Module):
     """Says how real a picture of what was asked for looks: one unbounded number each, (N,).
 
-    `channels` runs from the 4 x 4 grid to the full one. Conditioned by projection (Miyato and Koyama 2018, equation 3).
+    `channels` runs from the 4 x 4 grid to the full one. Conditioned by projection (Miyato and Koyama 2018).
     """
 
     def __init__(self, image: ImageSpec, channels: Sequence[int], categories: int, attributes: int) -> None:
