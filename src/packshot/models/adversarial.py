@@ -13,9 +13,6 @@ from packshot.models.config import Game
 
 Augment = Callable[[Tensor, Batch], Tensor]
 """What a critic sees of pictures, one for each photo of a batch."""
-Judge = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""A critic: pictures, their categories and what else they were asked for, to scores (N,)."""
-
 Scorer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A critic: pictures (N, C, H, W), categories and what is known of attributes to scores (N,)."""
 
@@ -48,7 +45,7 @@ def generator_objective(game: Game, drawn: Tensor, real: Tensor) -> Tensor:
     """What a generator lowers, from a critic's scores of its pictures and of photos, (N,) each; these, where it is relativistic.
 
     `bce`: log(1 - D), the minimax game itself, which hardly moves while the critic is sure (Goodfellow et al. 2014, equation 1).
-    `non_saturating`: -log D, the cross entropy with the labels swapped, as DCGAN is trained (their section 3). `hinge`: the
+    `non_saturating`: -log D, the cross entropy with the labels swapped (their section 3), as DCGAN is trained. `hinge`: the
     negated score (Miyato et al. 2018, equation 17).
     """
     match game:
@@ -72,14 +69,14 @@ def gradient_penalty(critic: Scorer, images: Tensor, categories: Tensor, conditi
     return slope.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-def critic_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augment) -> Loss:
+def critic_loss(critic: Scorer, batch: Batch, drawn: Tensor, *, augment: Augment) -> Loss:
     """What a relativistic critic lowers at `batch` and at pictures drawn for it, as `augment` shows them."""
     drawn_scores = critic(augment(drawn, batch), batch.categories, batch.conditions)
     real_scores = critic(augment(batch.images, batch), batch.categories, batch.conditions)
     return Loss({"relativistic": relativistic_loss(real_scores, drawn_scores)}, compare_scores(real_scores, drawn_scores))
 
 
-def generator_loss(critic: Judge, batch: Batch, drawn: Tensor, *, augment: Augment, game: Game = "relativistic") -> Tensor:
+def generator_loss(critic: Scorer, batch: Batch, drawn: Tensor, *, augment: Augment, game: Game = "relativistic") -> Tensor:
     """What the generator lowers with `drawn`, as `augment` shows them; photos are scored where the game compares with them."""
     asked = batch.categories, batch.conditions
     real: Tensor = torch.zeros(())
@@ -103,7 +100,7 @@ def compare_scores(real: Tensor, drawn: Tensor) -> dict[str, Tensor]:
     return {"real": real.detach().mean(), "drawn": drawn.detach().mean(), "wins": (real > drawn).float().mean()}
 
 
-def penalty_loss(critic: Judge, batch: Batch, drawn: Tensor | None, *, augment: Augment, weight: float) -> Loss:
+def penalty_loss(critic: Scorer, batch: Batch, drawn: Tensor | None, *, augment: Augment, weight: float) -> Loss:
     """R1 of the critic at `batch`, and R2 at pictures drawn for it if there are any, as `augment` shows them; times `weight`."""
     asked = batch.categories, batch.conditions
     shown = None if drawn is None else augment(drawn, batch)

@@ -107,7 +107,7 @@ class Phase:
     averaged: tuple[nn.Module, ...] = field(default=())
     """The parts whose moving average is what gets deployed; they take it over themselves once the phase is through."""
     half_life: float = 10_000.0
-    """Of the average, in images; 5 % of the images that the phase has seen while that is less (Karras et al. 2020, section B)."""
+    """Of the average, in images; 5 % of the images that the phase has seen while that is less (Karras et al. 2020a)."""
 
 
 @dataclass(frozen=True, slots=True)

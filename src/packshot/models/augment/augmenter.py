@@ -80,7 +80,7 @@ class DiffAugmenter(Augmenter):
 
 
 class AdaptiveAugmenter(Augmenter):
-    """ADA's transforms, each with the chance `strength`, which follows the critic (Karras et al. 2020a, section 3.1)."""
+    """ADA's transforms, each with the chance `strength`, which follows the critic (Karras et al. 2020a, section 3)."""
 
     strength: Tensor
     right: Tensor

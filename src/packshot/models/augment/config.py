@@ -40,7 +40,7 @@ class Adaptive(Record):
     every: int = Field(4, ge=1)
     """Steps between two moves of the chance."""
     most: float = Field(0.8, ge=0, le=0.8)
-    """Of the chance: beyond 0.8, what is augmented leaks into what is drawn (Karras et al. 2020a, section 2.2)."""
+    """Of the chance: beyond 0.8, what is augmented leaks into what is drawn (Karras et al. 2020a)."""
 
 
 AnyAugment = Annotated[Translation | Diff | Adaptive, Field(discriminator="kind")]

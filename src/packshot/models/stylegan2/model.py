@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from packshot.models.adversarial import compare_scores, critic_objective, generator_objective, gradient_penalty
+from packshot.models.adversarial import compare_scores, critic_objective, generator_loss, penalty_loss
 from packshot.models.augment.augmenter import build_augmenter
 from packshot.models.base import Batch, ImageModel, Loss, Optimizer, Phase
 from packshot.models.search import Searched, search_pictures
@@ -25,7 +25,7 @@ from packshot.models.stylegan2.synthesis import Synthesis, grid_channels
 from packshot.records import Condition, ImageSpec
 
 SHRINK = 2
-"""One in so many pictures of a batch is drawn for the path length (Karras et al. 2020, appendix B)."""
+"""One in so many pictures of a batch is drawn for the path length."""
 
 
 class StyleGAN2(ImageModel):
@@ -108,8 +108,7 @@ class StyleGAN2(ImageModel):
     def penalty(self, batch: Batch) -> Loss:
         """R1 (Mescheder et al. 2018) of what the critic is shown, as often stronger as it is rarer (2020, section 3.1)."""
         weight = self.config.penalty * self.config.penalty_every
-        shown = self.augment(batch.images, batch)
-        return Loss({"r1": weight * gradient_penalty(self.critic, shown, batch.categories, batch.conditions)})
+        return penalty_loss(self.critic, batch, None, augment=self.augment, weight=weight)
 
     def path_length(self, batch: Batch) -> Loss:
         """How much a step in w changes the picture should not depend on where and in which direction (2020, equation 4)."""
@@ -123,12 +122,8 @@ class StyleGAN2(ImageModel):
         return Loss({"path_length": weight * error}, {"length": lengths.detach().mean()})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        game, drawn = self.config.game, self._draw(batch)
-        real = drawn.new_zeros(())
-        if game == "relativistic":
-            with torch.no_grad():
-                real = self._judge(batch.images, batch)
-        return Loss({game: generator_objective(game, self._judge(drawn, batch), real)})
+        game = self.config.game
+        return Loss({game: generator_loss(self.critic, batch, self._draw(batch), augment=self.augment, game=game)})
 
     # --- what it is for
 

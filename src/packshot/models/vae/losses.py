@@ -33,6 +33,6 @@ def calibrated_error(drawn: Tensor, images: Tensor) -> Tensor:
     """Half the logarithm of the mean squared error of the batch, as all processes share it.
 
     Up to a constant it is the negative log likelihood of one number of a picture under a Gaussian whose variance, shared by the
-    batch, is the best one: the mean squared error itself (Rybkin et al. 2021, section 4.2).
+    batch, is the best one: the mean squared error itself (Rybkin et al. 2021).
     """
     return mean_of_all((drawn - images).square().mean()).clamp_min(1e-8).log() / 2
