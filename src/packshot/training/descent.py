@@ -21,9 +21,9 @@ class Descent:
     """How a training comes by its gradients.
 
     `parts` are taken one after the other, their gradients weighted by their photos and added up. What a part's photos share is
-    the part's own: batch norm's statistics, a critic's comparison of peers, the mean squared error under a calibrated decoder's
-    logarithm. For all else the parts make no difference beyond rounding. A part that is spread over processes is whole: they
-    tell each other what its photos share.
+    the part's own: batch norm's statistics, a critic's comparison of peers, the mean that path lengths are held to, the mean
+    squared error under a calibrated decoder's logarithm. For all else the parts make no difference beyond rounding. A part that
+    is spread over processes is whole: they tell each other what its photos share.
     """
 
     photos: Photos
