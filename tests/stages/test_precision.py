@@ -9,7 +9,7 @@ import pytest
 
 from packshot.layout import Layout
 from packshot.params import load_params
-from packshot.stages import train as stage
+from packshot.stages import begin
 from packshot.stages.train import train_runs
 from packshot.training.log import Pixels
 from packshot.training.stopped import Standing
@@ -53,7 +53,7 @@ def test_a_training_goes_on_in_the_precision_that_was_measured_when_it_began(
         asked.append("measured")
         return "bfloat16" if len(asked) == 1 else "float32"
 
-    monkeypatch.setattr(stage, "choose_precision", measure)
+    monkeypatch.setattr(begin, "choose_precision", measure)
     with pytest.raises(_PowerCut):
         train_runs(params, layout, listener=_Cutting())
     (note,) = layout.resume.glob("*/training.json")
