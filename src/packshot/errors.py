@@ -118,3 +118,11 @@ class Stopped(PackshotError):
     def line(self) -> str:
         """No fault, so no code."""
         return f"packshot: {self}"
+
+
+def kind_of(code: int) -> type[PackshotError]:
+    """The kind of error that ends a process with `code`, the general before the special; packshot's own fault where none does."""
+    kinds = [PackshotError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return next((kind for kind in kinds if kind.exit_code == code), PackshotError)

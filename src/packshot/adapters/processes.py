@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from packshot.errors import OutOfResources, PackshotError, Stopped
+from packshot.errors import OutOfResources, PackshotError, Stopped, kind_of
 
 GRACE_SECONDS = 10.0
 """How long a process that is asked to end may tidy up before it is killed."""
@@ -68,7 +68,7 @@ def fault_of(code: int, lines: Sequence[str], *, where: str, advice: str) -> Pac
     if code in {128 + signal.SIGKILL, -signal.SIGKILL}:
         advice = "free memory, or ask for less of it; run it again, a training goes on where it stood"
         return OutOfResources("it was killed, most likely by the system for want of memory", where=where, advice=advice)
-    kind = next((kind for kind in _kinds(PackshotError) if kind.exit_code == code), PackshotError)
+    kind = kind_of(code)
     return kind(said) if said else kind(f"it ended with {code}", where=where, advice=advice)
 
 
@@ -92,10 +92,3 @@ def _group_lives(process: subprocess.Popen[str]) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
-
-
-def _kinds(kind: type[PackshotError]) -> Iterable[type[PackshotError]]:
-    """A class and all below it, the general before the special."""
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _kinds(below)

@@ -26,8 +26,7 @@ import torch
 from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-import packshot.errors as tree
-from packshot.errors import OutOfResources, PackshotError, Unavailable, UsageError
+from packshot.errors import OutOfResources, PackshotError, Unavailable, UsageError, kind_of
 from packshot.training.hardware import Machine, choose_device
 from packshot.training.params import TrainParams
 from packshot.training.ranks import PATIENCE
@@ -264,15 +263,9 @@ class _Others:
         self.told[place].seek(0)
         told = self.told[place].read().decode(errors="replace")
         if lines := re.findall(r"^packshot: E\d+ (.*)$", told, flags=re.MULTILINE):
-            return _kind(code)(lines[-1])
+            return kind_of(code)(lines[-1])
         if code == -signal.SIGKILL:
             advice = "often the memory ran out: fewer processes, or a smaller batch"
             return OutOfResources("it was killed", where=where, advice=advice)
         end = told.strip().splitlines()[-1:] or [""]
         return PackshotError(f"it ended with code {code}: {end[0]}", where=where, advice="run it again with --debug")
-
-
-def _kind(code: int) -> type[PackshotError]:
-    """The kind of error that ends a process with `code`."""
-    kinds = [kind for kind in vars(tree).values() if isinstance(kind, type) and issubclass(kind, PackshotError)]
-    return next((kind for kind in kinds if kind.exit_code == code), PackshotError)
