@@ -294,3 +294,8 @@ def test_presets_build_for_the_pictures_that_they_are_for() -> None:
             with torch.device("meta"):
                 model = preset.model.build(ImageSpec(size=size), ("hat", "mug"))
             assert model.latent_size == math.prod(model.noise_shape)
+
+
+def test_a_polish_without_a_penalty_has_no_such_phase() -> None:
+    model = vae.Config(latent=4, width=4, polish=vae.Polish(penalty=0.0, critic_width=4)).build(IMAGE, CATEGORIES)
+    assert [phase.name for phase in model.phases()] == ["autoencoder", "critic", "polish", "flow"]

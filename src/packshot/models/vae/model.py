@@ -77,21 +77,20 @@ class VAE(ImageModel):
         if polish := config.polish:
             against, towards = Optimizer(polish.critic_learning_rate, (0.0, 0.99)), Optimizer(polish.learning_rate, (0.0, 0.99))
             start, stop = self.coded, self.polished
-            phases += [
-                Phase("critic", (self.critic,), self.critic_loss, against, start=start, stop=stop),
-                Phase(
-                    "penalty",
-                    (self.critic,),
-                    self.penalty,
-                    against,
-                    shares="critic",
-                    start=start,
-                    stop=stop,
-                    every=polish.penalty_every,
-                    second_order=True,
-                ),
-                Phase("polish", (self.decoder,), self.polish_loss, towards, start=start, stop=stop, averaged=(self.decoder,)),
-            ]
+            critic = Phase("critic", (self.critic,), self.critic_loss, against, start=start, stop=stop)
+            penalty = Phase(
+                "penalty",
+                (self.critic,),
+                self.penalty,
+                against,
+                shares="critic",
+                start=start,
+                stop=stop,
+                every=polish.penalty_every,
+                second_order=True,
+            )
+            better = Phase("polish", (self.decoder,), self.polish_loss, towards, start=start, stop=stop, averaged=(self.decoder,))
+            phases += [critic, penalty, better] if polish.penalty else [critic, better]
         if isinstance(prior := config.prior, FlowPrior):
             adamw = Optimizer(prior.learning_rate, (0.9, 0.99), warmup_steps=100, final_share=0.05, clip_norm=1.0, kind="adamw")
             phases.append(
