@@ -56,9 +56,12 @@ class Search(Record):
     """How a photo's latent is searched: the protocol is part of the model, since more search always finds more."""
 
     steps: int = Field(100, ge=1, le=10_000)
+    """Of Adam, from each first guess."""
     restarts: int = Field(1, ge=1, le=16)
+    """First guesses, the best of whose ends counts."""
     candidates: int = Field(640, ge=1, le=100_000)
     """Random latents whose 8 x 8 thumbnails are compared for the first guess of each restart."""
     learning_rate: float = Field(0.05, gt=0)
     warmup_steps: int = Field(20, ge=0)
     seed: int = Field(0, ge=0)
+    """Of the random latents."""

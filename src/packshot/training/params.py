@@ -43,7 +43,9 @@ class Run(Record):
     """One model to train."""
 
     name: Name
+    """What its weights, curves and sheets are called by."""
     model: AnyModel
+    """The family, and its settings."""
     preset: PresetName | None = None
     """The family's own settings for a kind of machine, where this run writes none: of `model`, and the two below."""
     steps: int | None = Field(None, ge=1, le=100_000_000)
@@ -127,6 +129,7 @@ class DevParams(Record):
     every: float = Field(0.05, gt=0, le=1)
     """Share of a run's steps between two looks; there are none before its samples mean something."""
     samples: int = Field(1000, ge=50, le=100_000)
+    """Pictures that a look draws; of a metric of photos drawn again, all photos of the split are."""
     patience: int | None = Field(None, ge=1, le=1000)
     """Looks without a gain beyond the measure's own noise after which a run stops; none: it never does."""
     minimum: float = Field(0.5, ge=0, le=1)
@@ -155,10 +158,13 @@ class TrainParams(Record):
     steps: int = Field(ge=1, le=100_000_000)
     """Of a run of length 1: the one number that shortens or lengthens every run."""
     batch_size: int = Field(64, ge=2, le=65_536)
+    """Photos of a step, of all processes and parts together."""
     flips: bool = True
     """Whether a photo is shown mirrored half of the time."""
     threads: int = Field(2, ge=1, le=1024)
+    """Of a process, on a CPU: another number rounds otherwise, and is another training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is a GPU where torch can use one; `cuda` is refused where it cannot."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """Of the networks' products; weights, averages and losses are float32 always. `auto` times the run's own turns in both."""
     compile: bool = False
@@ -170,15 +176,19 @@ class TrainParams(Record):
     checkpoints: int = Field(1, ge=1, le=1000)
     """How many of each run are kept, evenly spread over the part in which its samples mean something; the last step's always."""
     report_every: int = Field(50, ge=1)
+    """Steps between two rows of the curves: the means of all steps since the row before."""
     picture_every: int = Field(500, ge=1)
+    """Steps between two sheets of samples."""
     save_every: int = Field(500, ge=1)
-    """Steps that a killed run loses at most."""
+    """Steps between two states: those that a killed run loses at most, and to which a training in trouble goes back."""
     stall_minutes: float = Field(30.0, ge=0)
     """A step that takes longer ends the process, to be run again; 0 lets a step take any time."""
     watch: WatchParams = WatchParams()
+    """When a training is stopped for its own good."""
     dev: DevParams | None = None
     """Nothing is measured while a run trains where there is none."""
     runs: Annotated[tuple[Run, ...], Field(min_length=1), AfterValidator(_apart), AfterValidator(_fill_in)]
+    """The models to train, one after the other."""
 
     def steps_of(self, run: Run) -> int:
         return max(1, round((run.steps or self.steps) * run.length))

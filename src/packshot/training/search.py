@@ -64,6 +64,7 @@ class SearchParams(Record):
     metric: str = "kid"
     """Of those that evaluate measures: on the photos of the split `val`, never on those by which the gate judges."""
     trials: int = Field(20, ge=1, le=10_000)
+    """How many are begun, of all runs of the flow together."""
     minutes: float = Field(480.0, gt=0)
     """Of one run of the flow; a search that is run again goes on."""
     parallel: int = Field(1, ge=1, le=64)
@@ -75,6 +76,7 @@ class SearchParams(Record):
     unpruned: int = Field(3, ge=1)
     """Trials that are through before one is given up: whose metric is worse than the median of theirs at the same look."""
     seed: int = Field(1, ge=0, lt=2**31)
+    """Of what is tried; every trial trains by the project's own."""
     parameters: dict[str, Parameter] = Field(min_length=1)
     """By the setting of the run, with dots: model.learning_rate, batch_size."""
 

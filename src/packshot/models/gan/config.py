@@ -20,6 +20,7 @@ class Config(ModelConfig):
 
     family: Literal["gan"] = "gan"
     latent: int = Field(128, ge=2, le=1024)
+    """Numbers of the noise."""
     width: int = Field(32, ge=4, le=512)
     """Channels of both networks' finest grid; four times as many at 4 x 4. Multiples of 16 fill a CPU's registers."""
     upsampling: Literal["resized", "transposed"] = "resized"
@@ -30,6 +31,7 @@ class Config(ModelConfig):
     recognition: float = Field(0.3, ge=0)
     """Weight of the critic's telling photos' categories, beside `loss`; 0 leaves it out."""
     learning_rate: float = Field(1e-3, gt=0)
+    """Of both networks."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Adam's first beta; DCGAN has 0.5."""
     final_share: float = Field(0.05, ge=0, le=1)
@@ -39,10 +41,13 @@ class Config(ModelConfig):
     penalise_drawn: bool = True
     """Whether there is R2 beside R1."""
     penalty_every: int = Field(8, ge=1)
+    """Steps between two turns of the penalty, each as much stronger."""
     augment: AnyAugment | None = Translation()
+    """What the critic is shown of pictures."""
     half_life: float = Field(10_000, ge=0)
     """Of the generator's moving average, in images; 0 deploys it as the last step leaves it."""
     search: Search = Search()
+    """How a photo is drawn again."""
 
     @classmethod
     def presets(cls) -> Mapping[PresetName, Preset]:

@@ -29,6 +29,7 @@ class Config(ModelConfig):
     latent: int = Field(64, ge=2, le=1024)
     """Numbers of the noise, and of w."""
     mapping_layers: int = Field(2, ge=1, le=16)
+    """From the noise to w."""
     capacity: int = Field(512, ge=64, le=65_536)
     """Channels of a grid times its side, in both networks: 512 are 16 channels at 32 x 32, 32 at 16 x 16 ..."""
     widest: int = Field(64, ge=4, le=1024)
@@ -47,9 +48,11 @@ class Config(ModelConfig):
     penalty: float = Field(1.0, ge=0)
     """Gamma of R1, on pixels in [-1, 1]."""
     penalty_every: int = Field(8, ge=1)
+    """Steps between two turns of R1, each as much stronger."""
     path_length: float = Field(0.0, ge=0)
     """Weight of the path length's deviation; 0 leaves it out."""
     path_length_every: int = Field(8, ge=1)
+    """Steps between two turns of the path length, each as much stronger."""
     mixing: float = Field(0.9, ge=0, le=1)
     """How often a picture in training has two latents, one up to a layer and another from there on."""
     half_life: float = Field(10_000, gt=0)
@@ -57,6 +60,7 @@ class Config(ModelConfig):
     truncation: float = Field(1.0, gt=0, le=1)
     """What the pictures' own truncation is multiplied by: below 1, everything that is drawn is nearer to its category's mean."""
     search: Search = Search()
+    """How a photo is drawn again."""
 
     def refuse(self, image: ImageSpec, categories: int) -> str:
         channels = self.capacity // image.size

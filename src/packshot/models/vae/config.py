@@ -46,6 +46,7 @@ class Perceptual(Record):
     width: int = Field(24, ge=4, le=512)
     """Channels of the classifier's finest grid; at most four times as many further down."""
     learning_rate: float = Field(2e-3, gt=0)
+    """Of the classifier."""
 
 
 class Polish(Record):
@@ -56,11 +57,16 @@ class Polish(Record):
     weight: float = Field(0.05, gt=0)
     """Of the adversarial term, beside half the logarithm of the mean squared error."""
     learning_rate: float = Field(5e-4, gt=0)
+    """Of the decoder, meanwhile."""
     critic_learning_rate: float = Field(1e-3, gt=0)
     critic_width: int = Field(32, ge=4, le=512)
+    """Channels of the critic's finest grid; four times as many at 4 x 4."""
     penalty: float = Field(0.02, ge=0)
+    """Gamma of R1 and R2, on pixels in [-1, 1]."""
     penalty_every: int = Field(16, ge=1)
+    """Steps between two turns of the penalty, each as much stronger."""
     translation: float = Field(0.5, ge=0, le=1)
+    """How often a picture is shifted before the critic sees it."""
 
 
 class FlowPrior(Record):
@@ -70,12 +76,14 @@ class FlowPrior(Record):
     share: float = Field(120, gt=0)
     """Of the run's steps, in proportion to the other shares."""
     width: int = Field(384, ge=8, le=4096)
+    """Numbers of a layer; of a token where the latent is a grid."""
     blocks: int = Field(4, ge=1, le=64)
     """Of residual layers where the latent is a vector; of a transformer where it is a grid."""
     patch: Literal[1, 2] = 1
     """Places along each side of a grid's squares that the transformer reads as one."""
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(256, ge=1)
+    """Latents of a step: they are cheap."""
     drop: float = Field(0.1, ge=0, lt=1)
     """How often category and attributes are forgotten in training, which makes guidance possible."""
     steps: int = Field(25, ge=1, le=1000)
@@ -109,9 +117,13 @@ class Config(ModelConfig):
     share: float = Field(141, gt=0)
     """The autoencoder's part of the run's steps, in proportion to the other shares."""
     learning_rate: float = Field(2e-3, gt=0)
+    """Of encoder and decoder."""
     perceptual: Perceptual | None = None
+    """Left out where there is none."""
     polish: Polish | None = Polish()
+    """Left out where it is null."""
     prior: Annotated[FlowPrior | GaussianPrior, Field(discriminator="kind")] = FlowPrior()
+    """What new pictures' latents are drawn from; never N(0, I)."""
 
     @model_validator(mode="after")
     def _read_patches_of_grids(self) -> Self:
