@@ -24,7 +24,7 @@ from packshot.records import (
 ROWS = 50
 """So many rows of a long list are shown; the record on disk has them all."""
 
-CLOSING = ("-interpolation", "-truncation")
+CLOSING = (".interpolation", ".truncation")
 """Sheets that come after the others, where not all are shown."""
 
 PICTURES, PICTURE_BYTES = 4, 1_000_000

@@ -123,6 +123,16 @@ def test_a_mistake_is_told_with_its_place_and_what_is_possible(tmp_path: Path, b
     assert told in fault(tmp_path, before, after)
 
 
+def test_a_list_that_holds_a_mistake_is_not_called_too_short_as_well(tmp_path: Path) -> None:
+    assert "at least" not in fault(tmp_path, "length: 0.5", "preset: gpu-512")
+    empty = "runs: []\n\nevaluate:\n"
+    text = GOOD.read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(text[: text.index("runs:")] + empty + text.split("evaluate:\n", 1)[1])
+    with pytest.raises(ParamsError, match=r"train\.runs: .*at least 1"):
+        load_params(path)
+
+
 def _preset(tmp_path: Path, run: str) -> Run:
     """The second run of the tests' params for pictures of 32 px, in place of what is written there."""
     path = tmp_path / "params.yaml"

@@ -157,7 +157,11 @@ def _validate(content: Mapping[str, object], name: str) -> Params:
     try:
         return Params.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"], fault.get("ctx", {})) for fault in error.errors()]
+        found = error.errors()
+        # pydantic counts only what is right of a list: one that holds a mistake is not too short as well.
+        within = {fault["loc"][:length] for fault in found for length in range(len(fault["loc"]))}
+        found = [fault for fault in found if fault["type"] != "too_short" or fault["loc"] not in within]
+        faults = [_tell(tuple(fault["loc"]), fault["type"], fault["msg"], fault.get("ctx", {})) for fault in found]
         raise ParamsError(f"{name}: " + "\n  ".join(faults)) from None
 
 

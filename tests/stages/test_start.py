@@ -11,7 +11,7 @@ import pytest
 
 from packshot.adapters.registry import Registry
 from packshot.adapters.tracking import Tracking
-from packshot.errors import MissingArtifact, Unavailable, UsageError
+from packshot.errors import IntegrityError, MissingArtifact, Unavailable, UsageError
 from packshot.images.shards import Split
 from packshot.layout import Layout
 from packshot.models.weights import load_weights, read_card, training_path
@@ -149,6 +149,36 @@ def test_a_run_starts_from_a_file_and_what_stands_beside_it(tmp_path: Path, monk
     before, after = (load_weights(path)[0].state_dict() for path in (tmp_path / "kept" / weights.name, weights))
     assert all((before[name] == tensor).all() for name, tensor in after.items() if name.startswith("encoder."))
     assert not all((before[name] == tensor).all() for name, tensor in after.items() if name.startswith("decoder."))
+
+
+def test_weights_that_cannot_be_started_from_are_named_before_anything_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    layout = Layout(tmp_path)
+    pack(layout, CATEGORIES, DATASET)
+    weights = layout.stage("train") / train(params(steps=3), layout).checkpoints[0].path
+    (tmp_path / "kept").mkdir()
+    kept = tmp_path / "kept" / weights.name
+    kept.write_bytes(weights.read_bytes())
+    older = kept.read_bytes().replace(b"width", b"girth", 1)
+    (tmp_path / "kept" / "older.safetensors").write_bytes(older)
+    training_path(kept).write_bytes(training_path(weights).read_bytes())
+    (tmp_path / "kept" / "photo.jpg").write_bytes(b"no weights at all")
+
+    def refused(start: str, freeze: tuple[str, ...] = (), freeze_critic: int = 0) -> str:
+        with pytest.raises((UsageError, IntegrityError)) as caught:
+            train(params(steps=3, init_from=WeightsFile(weights=start), freeze=freeze, freeze_critic=freeze_critic), layout)
+        return str(caught.value)
+
+    assert "takes away what stands in" in refused(f"data/train/{weights.parent.name}/{weights.name}")
+    assert "kept/photo.jpg: train them again" in refused("kept/photo.jpg")
+    told = refused("kept/older.safetensors")
+    assert "its card is off: config.vae." in told
+    assert "kept/older.safetensors" in told
+    assert "no parameter is called nothing.*" in refused(f"kept/{weights.name}", freeze=("nothing.*",))
+    assert "not 9 to keep" in refused(f"kept/{weights.name}", freeze_critic=9)
+    assert weights.is_file(), "what was trained before is still there"
 
 
 def test_a_run_is_measured_on_the_dev_split_and_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

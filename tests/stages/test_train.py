@@ -17,7 +17,7 @@ from packshot.models.weights import load_weights, read_card
 from packshot.params import Params, load_params
 from packshot.records import Condition, TrackedRuns, TrainReport, file_digest, write_bytes
 from packshot.stages.train import train
-from packshot.training.params import Run
+from packshot.training.params import DevParams, Run
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, toy_split
 from tests.stages.datasets import pack_dataset
 
@@ -30,7 +30,7 @@ def _project(root: Path, conditions: tuple[Condition, ...] = ()) -> Layout:
     """What prepare leaves, of toy photos."""
     layout = Layout(root)
     split = toy_split(60, conditions=bool(conditions))
-    pack_dataset(layout.stage("prepare"), {"train": split}, IMAGE, CATEGORIES, conditions, digest="d" * 64)
+    pack_dataset(layout.stage("prepare"), {"train": split, "val": split}, IMAGE, CATEGORIES, conditions, digest="d" * 64)
     return layout
 
 
@@ -79,14 +79,14 @@ def test_it_leaves_weights_curves_sheets_and_numbers_of_every_run(straight: Layo
         "curves/vae.csv",
         "metrics.json",
         "report.json",
-        "sheets/gan-curves.png",
-        "sheets/gan-interpolation.png",
-        "sheets/gan-truncation.png",
+        "sheets/gan.curves.png",
+        "sheets/gan.interpolation.png",
         "sheets/gan.png",
-        "sheets/vae-curves.png",
-        "sheets/vae-interpolation.png",
-        "sheets/vae-truncation.png",
+        "sheets/gan.truncation.png",
+        "sheets/vae.curves.png",
+        "sheets/vae.interpolation.png",
         "sheets/vae.png",
+        "sheets/vae.truncation.png",
         "weights/gan-30.safetensors",
         "weights/gan-30.training.safetensors",
         "weights/vae-60.safetensors",
@@ -180,6 +180,25 @@ def test_models_learn_the_conditions_of_the_dataset_and_their_weights_say_so(tmp
     plain = train(_params(steps=8), _project(tmp_path / "plain"))
     for checkpoint in plain.checkpoints:
         assert b"conditions" not in (tmp_path / "plain" / "data" / "train" / checkpoint.path).read_bytes()
+
+
+def test_what_is_wrong_with_the_last_run_is_told_before_the_first_is_trained(straight: Layout) -> None:
+    before = _outputs(straight)
+    for changes, told in (
+        ({"accumulate": 9}, "fewer than two photos for each of 9 parts"),
+        ({"dev": DevParams(metric="psnr", samples=50)}, "the model does not encode photos"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            train(_params(**changes), straight)
+    assert _outputs(straight) == before
+    assert not list(straight.resume.glob("*-*/"))
+
+
+def test_no_run_writes_over_the_sheets_of_another(tmp_path: Path) -> None:
+    layout = _project(tmp_path)
+    runs = [_params().train.runs[0].model_copy(update={"name": name}) for name in ("vae", "vae-curves")]
+    train(_params(runs=tuple(runs), steps=3), layout)
+    assert len(list((layout.stage("train") / "sheets").glob("*.png"))) == 8
 
 
 def test_a_model_that_cannot_learn_such_photos_is_refused_before_anything_is_trained_or_lost(tmp_path: Path) -> None:

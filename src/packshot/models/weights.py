@@ -163,7 +163,8 @@ def _header(content: bytes, path: Path) -> tuple[dict[str, list[object]], Weight
         card = WeightsCard.model_validate_json(entries.pop("__metadata__")[KEY])
         tensors = {name: [entry["dtype"], entry["shape"]] for name, entry in entries.items()}
     except ValidationError as error:
-        raise _fault(path, f"its card is off: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        raise _fault(path, f"its card is off: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _fault(path, "its header is not that of weights with a card") from error
     return tensors, card

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import torch
 
 from packshot.errors import UsageError
 from packshot.evaluation.dev import DevJudge
@@ -16,18 +19,18 @@ from packshot.models.weights import WeightsCard
 from packshot.records import Dataset, require_room
 from packshot.training.batches import Photos
 from packshot.training.checkpoint import Checkpoints
+from packshot.training.descent import Descent
 from packshot.training.hardware import Machine
 from packshot.training.identity import Identity, Recipe
 from packshot.training.launch import Place
 from packshot.training.loop import build
 from packshot.training.params import Run
 from packshot.training.probe import choose_precision
+from packshot.training.state import learning_phases
 from packshot.training.stopped import Trainings
 from packshot.training.transfer import Start
 
 if TYPE_CHECKING:
-    import torch
-
     from packshot.params import Params
 
 logger = logging.getLogger(__name__)
@@ -123,13 +126,35 @@ def look_back(trainings: Trainings, desks: Sequence[Checkpoints], *, resume: boo
         logger.warning("begins beside its last training, which is kept; there changed: %s", line)
 
 
-def require_room_for(params: Params, layout: Layout, dataset: Dataset, desks: Sequence[Checkpoints]) -> None:
-    """Raise OutOfResources where the disk has no room for all that the runs will keep: now, and not after a night."""
+def try_out(begun: Sequence[Given], layout: Layout, machine: Machine, photos: Photos, desks: Sequence[Checkpoints]) -> None:
+    """Build every run's model once, before anything is changed: what is wrong with the last run is told now, not after a night.
+
+    Raises UsageError where a model cannot begin as its run says, be measured or share out its batches; OutOfResources where the
+    disk has no room for all that the runs will keep.
+    """
     size = 0
-    for run, desk in zip(params.train.runs, desks, strict=True):
-        model = run.model.build(dataset.image, dataset.categories, dataset.conditions)
-        size += desk.room(model, params.train.checkpoints + (2 if params.train.dev else 0))  # the best ones, and one before
+    for given, desk in zip(begun, desks, strict=True):
+        train = given.params.train
+        with _in_silence():
+            model = given.build(torch.device("cpu"))
+        if given.judge:
+            given.judge.require_measurable(model)
+        descent = Descent(photos, machine, given.params.seed, train.flips, train.accumulate)
+        for phase in learning_phases(model):
+            descent.require_enough(phase, phase.batch_size or train.batch_size_of(given.run))
+        size += desk.room(model, train.checkpoints + (2 if train.dev else 0))  # the best ones, and one before
     require_room(layout.resume, size)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Within it, only warnings are told: what is built for a try is built again, and told of then."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _require_learnable(params: Params, dataset: Dataset) -> None:

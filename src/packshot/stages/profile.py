@@ -46,10 +46,11 @@ def profile(params: Params, layout: Layout, run: str = "") -> list[Profiled]:
     done = []
     for one in runs:
         model = build(one, dataset.image, dataset.categories, dataset.conditions, seed=params.seed, device=machine.device)
+        chosen = machine
         if machine.precision == "auto":
-            machine = machine.with_precision(choose_precision(model, photos, one, params.train, machine, layout.cache))
+            chosen = machine.with_precision(choose_precision(model, photos, one, params.train, machine, layout.cache))
         place = layout.step_profiles / one.name
-        found = profile_run(model, photos, one, params.train, seed=params.seed, machine=machine, trace=place.with_suffix(".json"))
+        found = profile_run(model, photos, one, params.train, seed=params.seed, machine=chosen, trace=place.with_suffix(".json"))
         text = tell_profile(found)
         write_bytes(place.with_suffix(".md"), text.encode())
         write_bytes(place.with_suffix(".png"), encode_png(draw_profile(found)))

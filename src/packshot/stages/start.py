@@ -12,7 +12,7 @@ from packshot.evaluation.dev import DevJudge
 from packshot.evaluation.metrics import METRICS
 from packshot.images.shards import load_split
 from packshot.layout import Layout
-from packshot.models.weights import training_path
+from packshot.models.weights import read_card, training_path
 from packshot.records import Dataset, Live, Origin, file_digest, write_bytes
 from packshot.training.identity import Identity
 from packshot.training.params import Run, WeightsFile
@@ -36,7 +36,7 @@ def find_start(run: Run, params: Params, layout: Layout, trainings: Trainings, i
     if run.init_from is None:
         return None
     if isinstance(run.init_from, WeightsFile):
-        return _keep(layout, layout.root / run.init_from.weights, training_path(layout.root / run.init_from.weights), None)
+        return _keep_file(layout, layout.root / run.init_from.weights, f"{run.name}: init_from")
     number = _champion(layout, run) if run.init_from == "champion" else run.init_from
     if begun := trainings.begun(identity, ("start", "precision")):
         noted = Origin.read(begun / ORIGIN)
@@ -76,13 +76,33 @@ def _fetch(params: Params, layout: Layout, number: int) -> Start:
         folder = registry.fetch(registered, Path(draft))
         if (found := file_digest(folder / WEIGHTS)) != registered.version.sha256:
             raise IntegrityError(f"its weights are {found[:12]}, not {registered.version.sha256[:12]}", where=f"version {number}")
+        _require_readable(folder / WEIGHTS, f"version {number}")
         return _keep(layout, folder / WEIGHTS, folder / TRAINING, number)
+
+
+def _keep_file(layout: Layout, weights: Path, where: str) -> Start:
+    if weights.resolve().is_relative_to(layout.stage("train").resolve()):
+        raise UsageError(
+            f"a training takes away what stands in {layout.stage('train')} before it begins",
+            where=where,
+            advice="copy the weights, and what lies beside them, to another folder, or start from a registered version",
+        )
+    if not weights.is_file():
+        raise MissingArtifact("there are no such weights", where=str(weights), advice="name a file that `packshot train` wrote")
+    _require_readable(weights, str(weights))
+    return _keep(layout, weights, training_path(weights), None)
+
+
+def _require_readable(weights: Path, where: str) -> None:
+    """Raise IntegrityError where a file is not what this packshot reads as weights, in the words of whoever named it."""
+    try:
+        read_card(weights)
+    except IntegrityError as error:
+        raise IntegrityError(error.what, where=where, advice=error.advice) from error
 
 
 def _keep(layout: Layout, weights: Path, training: Path, number: int | None) -> Start:
     """Copy weights, and what only training needs where it is there, to where they stay while a run lasts."""
-    if not weights.is_file():
-        raise MissingArtifact("there are no such weights", where=str(weights), advice="name a file that `packshot train` wrote")
     there = {path: file_digest(path) for path in (weights, training) if path.is_file()}
     origin = Origin(version=number, sha256=there[weights], training=there.get(training))
     for path, sha256 in there.items():

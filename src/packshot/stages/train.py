@@ -17,7 +17,7 @@ from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.records import Checkpoint, Started, Tracked, TrackedRuns, TrainReport, write_bytes
 from packshot.stages import clear
-from packshot.stages.begin import Given, look_back, open_photos, require_room_for, settle_precision, tell_identities, with_chosen
+from packshot.stages.begin import Given, look_back, open_photos, settle_precision, tell_identities, try_out, with_chosen
 from packshot.stages.start import find_judge, find_start, judge_elsewhere, note_start, tidy_starts
 from packshot.stages.track import lineage_tags, track
 from packshot.training.batches import Photos
@@ -110,7 +110,7 @@ def _train_and_keep(
         for desk in desks:
             held.enter_context(sole_owner(desk.folder))
         look_back(trainings, desks, resume=resume)
-        require_room_for(params, layout, dataset, desks)
+        try_out(begun, layout, machine, photos, desks)
         clear(folder)
 
         # Every run in its turn.
@@ -158,8 +158,6 @@ def _train_one(
         tell_memory(run.name),
     ):
         model = given.build(machine.device)
-        if given.judge:
-            given.judge.require_measurable(model)
         vitals = Vitals(Both(progress, heard), size, machine.device, energy)
         state = fit(
             model,
@@ -198,5 +196,5 @@ def _publish(folder: Path, desk: Checkpoints, state: TrainState, sheets: Mapping
     write_bytes(folder / "curves" / f"{name}.csv", curves_csv(state.history).encode())
     write_bytes(folder / "sheets" / f"{name}.png", encode_png(sample_sheet(state.average)))
     for which, sheet in sheets.items():
-        write_bytes(folder / "sheets" / f"{name}-{which}.png", encode_png(sheet))
+        write_bytes(folder / "sheets" / f"{name}.{which}.png", encode_png(sheet))  # no run's name has a point in it
     return _Left(tracked, tuple(checkpoints), {loss: value for row in state.history for loss, value in row.values.items()})
