@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +10,12 @@ from packshot.images import store
 from packshot.layout import Layout
 from packshot.sources import IngestParams, spool
 from packshot.stages.ingest import ingest
+from tests.children import forkserver
 
 
 def run_ingest(root: Path, section: IngestParams, failpoint: str = "") -> int:
     """Ingest with small shards in another process; gives back its exit code, negative for a signal."""
-    context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=_ingest, args=(root, section.model_dump_json(), failpoint))
+    process = forkserver().Process(target=_ingest, args=(root, section.model_dump_json(), failpoint))
     process.start()
     process.join(120)
     assert process.exitcode is not None, "it hangs"

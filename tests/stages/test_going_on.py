@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from packshot.records import Dataset
 from packshot.stages.train import train
 from packshot.training.loop import train as fit
 from packshot.training.stopped import sole_owner
+from tests.children import forkserver
 from tests.conftest import make_project
 from tests.stages.test_train import NOWHERE, _outputs, _params, _project
 
@@ -201,9 +201,7 @@ def test_every_point_of_a_curve_is_in_mlflow_once_whatever_is_killed(tmp_path: P
     straight, killed = _project(tmp_path / "straight"), _project(tmp_path / "killed")
     for layout in (straight, killed):
         shutil.copy(database, layout.root / "mlflow.db")
-    child = multiprocessing.get_context("forkserver").Process(
-        target=_die, args=(str(killed.root), str(killed.root / "mlflow.db"))
-    )
+    child = forkserver().Process(target=_die, args=(str(killed.root), str(killed.root / "mlflow.db")))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL

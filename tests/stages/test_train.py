@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -18,6 +17,7 @@ from packshot.params import Params, load_params
 from packshot.records import Condition, TrackedRuns, TrainReport, file_digest, write_bytes
 from packshot.stages.train import train
 from packshot.training.params import DevParams, Run
+from tests.children import forkserver
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, toy_split
 from tests.stages.datasets import pack_dataset
 
@@ -115,9 +115,7 @@ def test_a_killed_stage_ends_in_the_same_bytes(
     place: str, straight: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     layout = _project(tmp_path)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["packshot.stages.train", "torch._dynamo", "matplotlib", "mlflow"])
-    child = context.Process(target=_train_in_a_child, args=(str(tmp_path), f"{place}:kill"))
+    child = forkserver().Process(target=_train_in_a_child, args=(str(tmp_path), f"{place}:kill"))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL

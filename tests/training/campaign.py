@@ -13,8 +13,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.children import forkserver
 from tests.models.families import SMALL
-from tests.training.kills import KINDS, STEPS, Trial, cpu_seconds, digest, forkserver, killed, run_child
+from tests.training.kills import KINDS, STEPS, Trial, cpu_seconds, digest, killed, run_child
 
 TIMES = {"train.step": STEPS, "train.saved": 5, "train.kept": 3, "train.buried": 1, "train.rewound": 1}
 """How often a straight training passes a place; the places of every file are passed ten times at least."""

@@ -7,12 +7,10 @@ import multiprocessing
 import os
 import signal
 from dataclasses import dataclass
-from multiprocessing import forkserver as forkserver_process
 from pathlib import Path
 from typing import Literal
 
 import psutil
-import pytest
 
 from packshot.errors import Stopped
 from packshot.records import file_digest
@@ -76,17 +74,6 @@ def _be_troubled(self: Watch, state: TrainState, *, kept: bool) -> None:
     _watch(self, state, kept=kept)
     if state.step == TROUBLE_AT and not state.setbacks:
         raise Trouble("DIVERGED", "as the test wants it")
-
-
-def forkserver() -> multiprocessing.context.ForkServerContext:
-    """Real processes, forked from one that has imported everything once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.kills", "torch._dynamo", "matplotlib"])
-    # The server does not look where this process looks for modules, and says nothing of one that it does not find.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
-        forkserver_process.ensure_running()
-    return context
 
 
 def _child(folder: str, trial: Trial, failpoint: str, code: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from packshot.errors import OutOfResources
 from packshot.records import file_digest, write_bytes
-from tests.training.kills import forkserver
+from tests.children import forkserver
 from tests.training.runs import desk, params
 from tests.training.saves import NEW_STEP, fresh, write_new, write_old, write_while
 

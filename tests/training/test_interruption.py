@@ -14,7 +14,8 @@ import pytest
 
 from packshot.errors import Stopped
 from packshot.training.interruption import heed_signals
-from tests.training.kills import SAVE_EVERY, TROUBLE_AT, Trial, digest, forkserver, killed, run_child
+from tests.children import forkserver
+from tests.training.kills import SAVE_EVERY, TROUBLE_AT, Trial, digest, killed, run_child
 
 ROOT = Path(__file__).parents[2]
 

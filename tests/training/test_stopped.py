@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from packshot.training.checkpoint import Checkpoints
 from packshot.training.identity import ELSEWHERE, IDLE, Identity, Recipe
 from packshot.training.params import TrainParams
 from packshot.training.stopped import Trainings, sole_owner
+from tests.children import forkserver
 from tests.training.runs import desk, params
 from tests.training.saves import fresh
 
@@ -111,7 +111,7 @@ def _own(folder: str, ready: Connection) -> None:
 
 
 def test_the_second_owner_is_refused_at_once_and_a_dead_one_lets_go(tmp_path: Path) -> None:
-    folder, context = tmp_path / "gan-0123456789ab", multiprocessing.get_context("forkserver")
+    folder, context = tmp_path / "gan-0123456789ab", forkserver()
     mine, theirs = context.Pipe()
     child = context.Process(target=_own, args=(str(folder), theirs))
     child.start()

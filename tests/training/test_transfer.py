@@ -24,8 +24,9 @@ from packshot.training.loop import build
 from packshot.training.params import Run, TrainParams
 from packshot.training.state import TrainState, learning_phases
 from packshot.training.transfer import Start, carry_over, freeze
+from tests.children import forkserver
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL
-from tests.training.kills import Trial, digest, forkserver, killed, run_child
+from tests.training.kills import Trial, digest, killed, run_child
 from tests.training.runs import CPU, Heard, params, run_through
 
 MORE = ("bag", "hat", "mug", "shoe")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams
 from packshot.training.state import TrainState
 from packshot.training.watch import Reason, Trouble
+from tests.children import forkserver
 from tests.models.families import CATEGORIES, IMAGE, SMALL, toy_split
 from tests.training.runs import CPU, Heard, desk
 
@@ -53,6 +53,8 @@ class Member:
     family: str
     breaks: Break | None = None
     reason: Reason | None = None
+    symptom: str = ""
+    """The number by which it is found out, where its reason has several."""
     steps: int = 60
     batch_size: int = 16
     seed: int = 11
@@ -124,6 +126,37 @@ def poison(loss: str, turn: int, what: str = "loss") -> Break:
 
 def _moved(model: ImageModel, loss: str) -> Phase:
     return next(phase for phase in model.phases() if phase.loss == getattr(model, loss))
+
+
+def fade(loss: str, turn: int) -> Break:
+    """From its `turn`-th turn on, next to nothing is left of that loss, nor of its gradient."""
+
+    def breaks(model: ImageModel) -> None:
+        healthy, turns = getattr(model, loss), count(1)
+
+        def faded(batch: Batch) -> Loss:
+            found: Loss = healthy(batch)
+            left = 1.0 if next(turns) < turn else 1e-9
+            return Loss({name: left * term for name, term in found.terms.items()}, found.signals)
+
+        setattr(model, loss, faded)
+
+    return breaks
+
+
+def brighten(turn: int) -> Break:
+    """From its `turn`-th turn on, a VAE is shown photos four times as bright as there are."""
+
+    def breaks(model: ImageModel) -> None:
+        healthy, turns = model.elbo, count(1)  # type: ignore[attr-defined]
+
+        def elbo(batch: Batch) -> Loss:
+            found: Loss = healthy(batch if next(turns) < turn else replace(batch, images=4 * batch.images))
+            return found
+
+        model.elbo = elbo  # type: ignore[attr-defined]
+
+    return breaks
 
 
 def hasten(times: float, *optimizers: str) -> Break:
@@ -206,6 +239,8 @@ BROKEN: dict[str, Member] = {
     "a critic's rate times 100, penalised": Member("gan", hasten(100, "critic"), "DIVERGED"),
     "a critic's rate times 100": Member("gan-classic", hasten(100, "critic"), "D_WINS", steps=80),
     "a critic without a penalty": Member("gan", hasten(30, "critic"), "D_WINS", model={"penalty": 0.0}),
+    "a generator that gets no gradient": Member("gan", fade("generator_loss", 25), "D_WINS", "starvation"),
+    "photos that are no longer between -1 and 1": Member("vae-gaussians", brighten(25), "DIVERGED", "lost_progress"),
     "a generator that ignores its noise": Member("gan", deafen("generator"), "MODE_COLLAPSE"),
     "one category that is constant": Member("gan", deafen("generator", 1), "MODE_COLLAPSE"),
     "a KL term times 1000": Member("vae-gaussians", weigh_kl(1000), "POSTERIOR_COLLAPSE"),
@@ -214,7 +249,7 @@ BROKEN: dict[str, Member] = {
 
 HEALTHY: dict[str, Member] = {
     **{name: Member(name, steps=24 if name == "stylegan2" else 60) for name in SMALL},
-    **{f"{name}, another seed": Member(name, seed=12, steps=30, batch_size=12) for name in SMALL},
+    **{f"{name}, another seed": Member(name, seed=12, steps=30, batch_size=12) for name in ("vae-flow", "gan", "stylegan2")},
     "vae, batches of 4": Member("vae-gaussians", batch_size=4, steps=120),
     "flow, batches of 4": Member("vae-flow", batch_size=4, steps=120),
     "gan, batches of 4": Member("gan", batch_size=4),
@@ -243,7 +278,7 @@ def run_wild(folder: Path, *, slow_down: float = 0.001, retries: int = 1) -> Tra
 
 def run_wild_in_a_child(folder: Path, failpoint: str) -> int | None:
     """The exit code of another process that does so, to its end or to where `failpoint` kills it."""
-    child = multiprocessing.get_context("forkserver").Process(target=_run_wild, args=(folder, failpoint))
+    child = forkserver().Process(target=_run_wild, args=(folder, failpoint))
     child.start()
     child.join(120)
     return child.exitcode

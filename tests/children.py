@@ -1,0 +1,35 @@
+"""Processes that tests start and kill, forked from one that imports once in a session what takes seconds to import."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing import forkserver as server
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+IMPORTED_ONCE = [
+    "matplotlib.backends.backend_agg",
+    "mlflow",
+    "packshot.models.gan.model",
+    "packshot.models.stylegan2.model",
+    "packshot.models.vae.model",
+    "packshot.stages.ingest",
+    "packshot.stages.train",
+    "pytest",
+    "tests.training.kills",
+    "torch._dynamo",
+]
+
+
+def forkserver() -> ForkServerContext:
+    """The one way in which tests start such a process: whoever is first starts the server, for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED_ONCE)
+    # The server does not look where this process looks for modules, and says nothing of one that it does not find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        server.ensure_running()
+    return context
