@@ -6,7 +6,10 @@ import os
 import shutil
 import signal
 from collections import Counter
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import torch
@@ -74,8 +77,8 @@ def test_with_nothing_stopped_there_is_nothing_to_resume(tmp_path: Path) -> None
     assert not layout.stage("train").exists()
 
 
-def test_two_trainings_of_one_checkout_exclude_each_other_and_two_experiments_only_the_very_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_trainings_of_one_checkout_exclude_each_other_and_two_experiments_take_turns_at_the_very_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     layout = _project(tmp_path)
     with sole_owner(layout.stage("train")), pytest.raises(Locked):
@@ -83,10 +86,25 @@ def test_two_trainings_of_one_checkout_exclude_each_other_and_two_experiments_on
     _stop_at(7, monkeypatch, layout)
     (mine,) = layout.resume.glob("gan-*/")
     with sole_owner(mine):
-        with pytest.raises(Locked) as refused:
-            train(_gan(), layout)
+        with monkeypatch.context() as patch:
+            patch.setattr("packshot.stages.train.WAIT_FOR_TRAININGS", timedelta(0))
+            with pytest.raises(Locked) as refused:
+                train(_gan(), layout)
         assert refused.value.exit_code == 23
         train(_gan(steps=4), layout)
+
+        # It waits, and a signal ends that.
+        asked = Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+        asked.start()
+        with pytest.raises(Stopped):
+            train(_gan(), layout)
+        assert "this one waits until that is over" in caplog.text
+    other = ExitStack()
+    other.enter_context(sole_owner(mine))
+    Timer(1.0, other.close).start()
+    caplog.set_level("INFO")
+    train(_gan(), layout)
+    assert "gan goes on from step" in caplog.text
 
 
 def test_data_that_change_while_they_are_trained_on_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

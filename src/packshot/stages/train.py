@@ -33,9 +33,11 @@ from packshot.training.memory import tell_memory
 from packshot.training.pictures import sample_sheet
 from packshot.training.plots import closing_sheets
 from packshot.training.progress import Both, Progress, curves_csv
+from packshot.training.ranks import PATIENCE as WAIT_FOR_RANKS
 from packshot.training.ranks import SharedKeeper, from_first, require_equal
 from packshot.training.state import TrainState
-from packshot.training.stopped import Trainings, sole_owner
+from packshot.training.stopped import PATIENCE as WAIT_FOR_TRAININGS
+from packshot.training.stopped import Trainings, own_in_turn, sole_owner
 from packshot.training.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -107,8 +109,9 @@ def _train_and_keep(
         begun = [replace(given, start=start) for given, start in zip(begun, starts, strict=True)]
         machines = [settle_precision(given, layout, photos, machine, trainings) for given in begun]
         desks = [given.desk(trainings, machine) for given, machine in zip(begun, machines, strict=True)]
-        for desk in desks:
-            held.enter_context(sole_owner(desk.folder))
+        # Another experiment may be at one of the runs: the processes that wait with this one do so for as long as for any step.
+        patience = WAIT_FOR_TRAININGS if machine.processes == 1 else WAIT_FOR_RANKS / 2
+        own_in_turn(held, [desk.folder for desk in desks], interruption.check, patience)
         look_back(trainings, desks, resume=resume)
         try_out(begun, layout, machine, photos, desks)
         clear(folder)

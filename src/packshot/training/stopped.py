@@ -7,12 +7,15 @@ where it stood. Nothing here asks a clock: trainings are ordered by a number tha
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from packshot.errors import IntegrityError, Locked, MissingArtifact
@@ -22,6 +25,10 @@ from packshot.training.identity import Identity, differences
 KEPT_TRAININGS = 2
 """Stopped ones of each run that is in params.yaml, and of all others together."""
 NOTE = "training.json"
+PATIENCE = timedelta(days=1)
+"""How long an experiment waits for another one that trains the very same: as long as a long run takes."""
+SECONDS_BETWEEN_LOOKS = 0.5
+logger = logging.getLogger(__name__)
 
 
 class Standing(Record):
@@ -127,6 +134,29 @@ def sole_owner(folder: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def own_in_turn(held: ExitStack, folders: Iterable[Path], check: Callable[[], None], patience: timedelta = PATIENCE) -> None:
+    """Hold each of `folders` as `sole_owner` does, until `held` closes, once whoever has it is through.
+
+    It says for whom it waits, and asks `check` meanwhile, which raises to end that. Two that want several of the same do not wait
+    for each other: all take them in one order. Raises Locked where one is not free within `patience`.
+    """
+    until = time.monotonic() + patience.total_seconds()
+    for folder in sorted(folders):
+        told = False
+        while True:
+            try:
+                held.enter_context(sole_owner(folder))
+                break
+            except Locked as locked:
+                if time.monotonic() >= until:
+                    raise
+                if not told:
+                    logger.warning("%s: %s: this one waits until that is over", locked.what, locked.where)
+                    told = True
+            check()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 @contextmanager
