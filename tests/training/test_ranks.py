@@ -84,6 +84,10 @@ def test_what_a_batch_shares_is_that_of_all_processes_and_so_are_its_slopes_and_
     assert all((together / f"exchanged-{rank}").is_file() for rank in range(2))
 
 
+def test_what_one_process_alone_sees_all_of_them_go_back_for(together: Path) -> None:
+    assert [json.loads((together / f"went-back-{rank}.json").read_text()) for rank in range(2)] == [[[6, 4]]] * 2
+
+
 def test_a_training_of_one_process_is_given_back_what_it_gives() -> None:
     value = torch.ones(3)
     assert mean_of_all(value) is gather(value) is keep_own(value) is value

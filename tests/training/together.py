@@ -1,9 +1,8 @@
-"""One process of small trainings that two of them share: python -m tests.training.together FOLDER"""
+"""What each of two processes does that share small trainings."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from packshot.training.launch import join
 from packshot.training.loop import build, train
 from packshot.training.params import TrainParams
 from packshot.training.ranks import SharedKeeper, require_equal, require_lockstep
-from packshot.training.state import TrainState
-from packshot.training.watch import Trouble
+from packshot.training.state import Setback, TrainState
+from packshot.training.watch import Trouble, Watch
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL
-from tests.training.runs import CPU, SEED, Heard, params, photos
+from tests.training.runs import CPU, SEED, Heard, desk, params, photos
 
 CASES = [*((name, 1) for name in SMALL), ("gan", 2), ("vae-flow", 2)]
 """A family, and in how many parts its batches are taken."""
@@ -115,6 +114,25 @@ def exchange(rank: int) -> None:
         require_equal("what they are told", str(rank), CPU)
 
 
+def go_back(rank: int, folder: Path) -> list[Setback]:
+    """Train on after a trouble that the second process alone saw."""
+    chosen = params("gan", 12, report_every=1, picture_every=1000, save_every=4, processes=2)
+    run, watch = chosen.runs[0], Watch.step
+
+    def see(self: Watch, state: TrainState, *, kept: bool) -> None:
+        watch(self, state, kept=kept)
+        if rank and state.step == 6 and not state.setbacks:
+            raise Trouble("NOT_FINITE", "a bit fell over")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Watch, "step", see)
+        keeper = SharedKeeper(None if rank else desk(folder / "states", chosen, conditions=CONDITIONS), CPU)
+        model = build(run, IMAGE, CATEGORIES, CONDITIONS, seed=SEED, device=CPU)
+        there = photos(conditions=CONDITIONS)
+        machine = Machine.choose(chosen)
+        return train(model, there, run, chosen, seed=SEED, machine=machine, log=Heard(), keeper=keeper).setbacks
+
+
 def _one(module: nn.Module) -> None:
     nn.init.ones_(module.weight)  # type: ignore[arg-type]
 
@@ -127,11 +145,9 @@ def main(folder: str) -> None:
     with join(settings("gan", 2), Path(folder)) as place:
         exchange(place.rank)
         (Path(folder) / f"exchanged-{place.rank}").touch()
+        went = [(setback.step, setback.back_to) for setback in go_back(place.rank, Path(folder))]
+        (Path(folder) / f"went-back-{place.rank}.json").write_text(json.dumps(went))
         for name, parts in CASES:
             state = learn(name, settings(name, 2, parts), first=place.rank == 0)
             rows = [row.values for row in state.history]
             (Path(folder) / f"{name}-{parts}-{place.rank}.json").write_text(json.dumps(rows))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

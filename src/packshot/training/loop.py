@@ -198,8 +198,18 @@ class Course:
                 if phase.averaged:
                     state.follow(phase, turn * size, size)
         state.step += 1
+        self._look_after(state)
+
+    def _look_after(self, state: TrainState) -> None:
+        """Have the step watched. What one process alone sees, all of them go back for: else each would wait for the other."""
+        seen: Trouble | None = None
         with record_function("watch"), apart():
-            self.watch.step(state, kept=self._leaves(state.step))
+            try:
+                self.watch.step(state, kept=self._leaves(state.step))
+            except Trouble as trouble:
+                seen = trouble
+        if anyone(seen is not None, self.machine.device):
+            raise seen or Trouble("DIVERGED", "another process alone is in trouble: the weights have drifted apart")
 
     def _take_turn(self, state: TrainState, phase: Phase, size: int, rate: float) -> None:
         """One step of the phase's optimiser at `rate`."""
