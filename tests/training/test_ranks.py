@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,16 +18,23 @@ import pytest
 import torch
 import yaml
 
+from packshot.cli import main
 from packshot.errors import UsageError
+from packshot.images.shards import Split, SplitName
 from packshot.layout import Layout
 from packshot.models.processes import gather, keep_own, mean_of_all
-from packshot.records import TrainReport
+from packshot.models.weights import WeightsCard, save_training, save_weights, training_path
+from packshot.records import TrainReport, file_digest
+from packshot.training import launch
 from packshot.training.hardware import Machine, count_cores
 from packshot.training.launch import join
+from packshot.training.params import Run
+from tests.children import forkserver
 from tests.models.families import CATEGORIES, CONDITIONS, IMAGE, SMALL, toy_split
 from tests.stages.datasets import pack_dataset
 from tests.training.runs import params
 from tests.training.together import CASES, learn, settings
+from tests.training.together import main as train_together
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"
@@ -43,17 +51,25 @@ def _free_port() -> int:
 def _place(rank: int, port: int, count: int = 2) -> dict[str, str]:
     """As torchrun tells a process its place."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in told.items()}}
+    return {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in told.items()}}
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes told of every family, whole batches and in two parts."""
     folder, port = tmp_path_factory.mktemp("together"), _free_port()
-    command = [sys.executable, "-m", "tests.training.together", str(folder)]
-    running = [subprocess.Popen(command, cwd=ROOT, env=_place(rank, port)) for rank in range(2)]
-    assert [process.wait(300) for process in running] == [0, 0]
+    running = [forkserver().Process(target=_be_one_of_two, args=(str(folder), _place(rank, port))) for rank in range(2)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(300)
+    assert [process.exitcode for process in running] == [0, 0]
     return folder
+
+
+def _be_one_of_two(folder: str, place: dict[str, str]) -> None:
+    os.environ |= place
+    train_together(folder)
 
 
 @pytest.mark.parametrize(("name", "parts"), CASES)
@@ -96,83 +112,124 @@ def test_a_training_of_one_process_is_given_back_what_it_gives() -> None:
 # --- how they start and end
 
 
-def _project(root: Path, **changes: object) -> Path:
-    """A project with prepared toy photos and one run that two processes train."""
+def _project(root: Path) -> Path:
+    """A project with toy photos and one run that two processes train, from weights of before, measured on the way."""
     layout = Layout(root)
-    pack_dataset(layout.stage("prepare"), {"train": toy_split(60)}, IMAGE, CATEGORIES, (), digest="d" * 64)
+    splits: dict[SplitName, Split] = {"train": toy_split(60), "val": toy_split(60)}
+    pack_dataset(layout.stage("prepare"), splits, IMAGE, CATEGORIES, (), digest="d" * 64)
     content = yaml.safe_load((ROOT / "tests" / "params.yaml").read_text())
-    content["train"] |= {"processes": 2, "steps": 20, "runs": [content["train"]["runs"][1]], **changes}
+    run = content["train"]["runs"][1] | {"length": 1.0}
+    _keep_weights(root / "kept" / "gan.safetensors", Run.model_validate(run))
+    content["train"] |= {
+        "processes": 2,
+        "steps": 20,
+        "save_every": 3,
+        "report_every": 5,
+        "dev": {"metric": "kid", "every": 0.5, "samples": 50},
+        "runs": [run | {"init_from": {"weights": "kept/gan.safetensors"}}],
+    }
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     return root
 
 
-def _train(root: Path, **environment: str) -> subprocess.Popen[str]:
-    own = {"MLFLOW_TRACKING_URI": NOWHERE, "OMP_NUM_THREADS": "1", "PACKSHOT_VAR": str(root / "var"), **environment}
-    return subprocess.Popen(
-        [sys.executable, "-m", "packshot.cli", "train"],
-        cwd=root,
-        env={**os.environ, **own},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def _keep_weights(path: Path, run: Run) -> None:
+    """Weights, and what only training needs of them, of an earlier training."""
+    torch.manual_seed(77)
+    model = run.model.build(IMAGE, CATEGORIES)
+    card = WeightsCard(
+        config=run.model,
+        image=IMAGE,
+        categories=CATEGORIES,
+        conditions=(),
+        run=run.name,
+        step=9,
+        dataset="c" * 64,
+        params="b" * 64,
+        seed=1,
     )
+    save_weights(path, model, card)
+    save_training(training_path(path), model, card)
 
 
-def test_the_first_process_starts_the_others_and_alone_tells_and_keeps(tmp_path: Path) -> None:
-    root = _project(tmp_path)
-    process = _train(root)
-    _, told = process.communicate(timeout=180)
-    assert process.returncode == 0, told
-    report = TrainReport.read(root / "data" / "train" / "report.json")
-    assert [checkpoint.name for checkpoint in report.checkpoints] == ["gan@10"]
-    assert not [line for line in told.splitlines() if "E70" in line or "Error" in line]
+def _lead(root: str, failpoint: str, rank: int) -> None:
+    """What the first process does: `packshot train`, as a shell runs it. At the failpoint, the process of that rank is met."""
+    os.chdir(root)
+    sys.stderr = Path("told").open("w", buffering=1)  # noqa: SIM115 - as long as the process
+    os.environ |= {"MLFLOW_TRACKING_URI": NOWHERE, "PACKSHOT_VAR": f"{root}/var"}
+    start = launch._Others.start
+
+    def start_others(count: int, port: int, project: Path) -> launch._Others:
+        os.environ["PACKSHOT_FAILPOINT"] = failpoint if rank else ""
+        others = start(count, port, project)
+        os.environ["PACKSHOT_FAILPOINT"] = "" if rank else failpoint
+        return others
+
+    launch._Others.start = start_others  # type: ignore[method-assign]
+    sys.argv = ["packshot", "train"]
+    main()
 
 
-@pytest.fixture
-def long_training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
-    """A training that goes on for ever, once both processes are at it: the first, and the one that it started."""
-    root = _project(tmp_path, steps=10**7, report_every=1)
-    process = _train(root)
-    followers: list[psutil.Process] = []
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "/5000000" in line:
-                break
-        followers = psutil.Process(process.pid).children()
-        assert len(followers) == 1
-        yield process, followers[0]
-    finally:
-        process.kill()
-        process.wait()
-        for follower in followers:
-            if follower.is_running():
-                follower.kill()
-
-
-def _wait_until_gone(process: psutil.Process, seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until, "an orphan"
+def _train(root: Path, failpoint: str = "", rank: int = 0) -> tuple[int | None, list[str]]:
+    """The exit code of the first process and what it told, once no process of the training is there any more."""
+    first = forkserver().Process(target=_lead, args=(str(root), failpoint, rank))
+    first.start()
+    first.join(180)
+    until = time.monotonic() + 30
+    while orphans := [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == os.path.realpath(root)]:
+        assert time.monotonic() < until, f"orphans: {orphans}"
         time.sleep(0.02)
+    return first.exitcode, (root / "told").read_text().splitlines()
 
 
-def test_where_one_is_killed_the_first_one_says_so_in_a_line(
-    long_training: tuple[subprocess.Popen[str], psutil.Process],
+def _outputs(root: Path) -> dict[str, str]:
+    folder = Layout(root).stage("train")
+    files = {str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files.pop("tracked.json")
+    return files
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after a training that nothing happened to."""
+    root = _project(tmp_path_factory.mktemp("straight"))
+    code, told = _train(root)
+    assert code == 0, told
+    return root
+
+
+def test_the_first_process_starts_the_others_and_alone_tells_and_keeps(straight: Path) -> None:
+    report = TrainReport.read(straight / "data" / "train" / "report.json")
+    assert [checkpoint.name for checkpoint in report.checkpoints] == ["gan@20"]
+    told = (straight / "told").read_text()
+    assert "gan starts from" in told
+    assert not [line for line in told.splitlines() if "E70" in line or "Error" in line]
+    with (straight / "data" / "train" / "curves" / "gan.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["dev/kid"]] == ["10", "20"]
+
+
+def test_whichever_of_two_is_ended_the_other_ends_too_and_run_again_they_end_in_the_same_bytes(
+    straight: Path, tmp_path: Path
 ) -> None:
-    first, other = long_training
-    other.kill()
-    _, told = first.communicate(timeout=60)
-    assert first.returncode == 22
-    assert told.splitlines()[-1].startswith("packshot: E22 it was killed: process 1: often the memory ran out")
-    assert "Traceback" not in told
+    for name in ("data/prepare", "kept"):
+        shutil.copytree(straight / name, tmp_path / name)
+    shutil.copy(straight / "params.yaml", tmp_path)
 
+    code, told = _train(tmp_path, "train.step:5:kill", rank=1)
+    assert code == 22
+    assert told[-1].startswith("packshot: E22 it was killed: process 1: often the memory ran out")
+    assert not [line for line in told if "Traceback" in line]
 
-def test_where_the_first_one_is_killed_no_other_stays(long_training: tuple[subprocess.Popen[str], psutil.Process]) -> None:
-    first, other = long_training
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    _wait_until_gone(other)
+    code, _ = _train(tmp_path, "train.step:5:kill")
+    assert code == -signal.SIGKILL
+
+    code, told = _train(tmp_path, "train.step:5:term")
+    assert code == 143
+    assert re.fullmatch(r"packshot: stopped at step \d+; run it again to go on", told[-1])
+
+    code, told = _train(tmp_path)
+    assert code == 0
+    assert [line for line in told if "gan goes on from step 1" in line], told
+    assert _outputs(tmp_path) == _outputs(straight)
 
 
 # --- what is refused
