@@ -30,7 +30,7 @@ class WeightsCard(Record):
     image: ImageSpec
     categories: tuple[str, ...]
     conditions: tuple[Condition, ...] = Field((), exclude_if=lambda conditions: not conditions)
-    """Left out where there are none: weights without are the same bytes as ever."""
+    """Left out where there are none."""
     run: Name
     step: int
     dataset: Digest

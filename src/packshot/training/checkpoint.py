@@ -68,8 +68,9 @@ class Checkpoints:
     def restore(self, state: TrainState) -> bool:
         """Bring `state` to the newest good state of the same training; False where there is none.
 
-        A state whose bytes are not those its name promises, or whose weights are gone, is dropped for the one before it: then
-        the folder is as it was when a straight training was there, and what comes next is too.
+        A state whose bytes are not those its name promises, or whose weights are gone, is dropped for the one before it: what
+        comes next is what came when a straight training was there. (A trouble that then goes back more than two states may go
+        back further, since those that had been dropped as old stay gone.)
         """
         paths = self._states()
         found = self._restore(state, paths)
