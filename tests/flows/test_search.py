@@ -123,7 +123,9 @@ def test_a_search_prunes_survives_a_divergence_and_tells_the_best(searching: Sho
     assert (parent.info.status, parent.data.metrics["best/psnr"]) == ("FINISHED", trials["completed"].data.metrics["dev/psnr"])
 
 
-def test_a_killed_search_goes_on_with_what_it_knows(searching: Shop, seed: int) -> None:
+def test_a_killed_search_goes_on_with_what_it_knows_two_trials_at_once(
+    searching: Shop, client: SyncPrefectClient, seed: int
+) -> None:
     settings = ask(seed, parameters={"model.learning_rate": {"values": [GOOD, 2 * GOOD, 3 * GOOD]}}, trials=2, unpruned=9)
     write_search(searching, settings)
     code = "from flows.search import search; search(return_state=True)"
@@ -137,13 +139,23 @@ def test_a_killed_search_goes_on_with_what_it_knows(searching: Shop, seed: int) 
     (folder,) = (searching.root / "var" / "search").iterdir()
     assert not (folder / "best.yaml").exists()
 
-    write_search(searching, {**settings, "parallel": 2})  # how many at once makes no other search of it
+    # How many there are in all, and at once, makes no other search of it.
+    write_search(searching, {**settings, "parallel": 2, "trials": 3})
     state = look(searching)
     assert state.is_completed(), state.message
-    assert "of 2: model.learning_rate" in (state.message or "")
+    assert "of 3: model.learning_rate" in (state.message or "")
+    run = state.state_details.flow_run_id
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+    again, other = sorted((task for task in tasks if task.name.startswith("trial-")), key=lambda task: task.name)
+    assert again.start_time
+    assert again.end_time
+    assert other.start_time
+    assert other.end_time
+    assert max(again.start_time, other.start_time) < min(again.end_time, other.end_time), "one waited for the other"
     orders = [json.loads((folder / name / "params.json").read_text())["train"]["runs"][0] for name in ("0000", "0001", "0002")]
     assert orders[1] == orders[2], "what was under way is tried again, with the same settings"
-    assert not (folder / "0003").exists()
+    assert (folder / "0003").exists()
+    assert not (folder / "0004").exists()
     tracking = Tracking.open(Layout(searching.root))
     (parent,) = tracking.search(tracking.connect(), "attributes.run_name = 'search-vae'")
     assert parent.info.status == "FINISHED", "one parent, gone on with"
