@@ -15,11 +15,13 @@ from PIL import Image
 
 from packshot.errors import TrainingFailed
 from packshot.training.batches import Photos
+from packshot.training.hardware import Machine
 from packshot.training.looks import DRAWN, ENOUGH, Looks
+from packshot.training.loop import train
 from packshot.training.state import TrainState
 from packshot.training.watch import ADVICE, Trouble, require_sound
 from tests.models.families import SMALL, build, toy_split
-from tests.training.runs import CPU, desk, params, photos, run_through
+from tests.training.runs import CPU, Heard, desk, params, photos, run_through
 from tests.training.zoo import BROKEN, HEALTHY, Member, Nobody, run_wild, run_wild_in_a_child
 
 
@@ -47,6 +49,20 @@ def test_a_collapse_names_its_category_alone() -> None:
         BROKEN["one category that is constant"].train(keeper)
     assert keeper.trouble.values["mug"] < 0.01
     assert min(keeper.trouble.values["hat"], keeper.trouble.values["shoe"]) > 0.2
+
+
+@pytest.mark.parametrize("every", [5, 1000])
+def test_weights_that_are_numbers_and_draw_none_are_a_trouble_at_a_look_and_at_a_picture(every: int) -> None:
+    settings = params("vae-gaussians", watch={"every": every})
+    (run,) = settings.runs
+    model, keeper = build("vae-gaussians"), Nobody()
+
+    def sample(categories: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return torch.full((len(categories), *model.image.shape), torch.nan)
+
+    model.sample = sample  # type: ignore[method-assign]
+    with pytest.raises(TrainingFailed, match=r"^NOT_FINITE: what the model draws holds what is no number"):
+        train(model, photos(), run, settings, seed=1, machine=Machine.choose(settings), log=Heard(), keeper=keeper)
 
 
 def test_a_training_in_trouble_goes_back_and_on_more_slowly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from packshot.training.descent import Descent, learning
 from packshot.training.hardware import Machine
 from packshot.training.interruption import Interruption
 from packshot.training.keeper import Keeper
-from packshot.training.log import Log
+from packshot.training.log import Log, Pixels
 from packshot.training.params import Run, TrainParams
 from packshot.training.pictures import sample_sheet
 from packshot.training.ranks import anyone, leads, require_lockstep
@@ -89,6 +89,7 @@ def train(
             try:
                 course.take_step(state)
                 scored = course.scores.take(state, machine.device, course.finish)
+                sheet = course.draw(state)
             except Trouble as trouble:
                 keeper.bury(state, trouble)
                 _go_back(state, trouble, run, params, keeper)
@@ -100,9 +101,8 @@ def train(
             if scored or state.step % params.report_every == 0 or last:
                 require_lockstep(model, machine.device)
                 log.metrics(state.step, state.told(state.report()))
-            if leads() and (last or (state.step % params.picture_every == 0 and state.step >= course.mature)):
-                course.finish(state)
-                log.picture(state.step, state.retold(state.step) + "samples", sample_sheet(state.average))
+            if sheet is not None:
+                log.picture(state.step, state.retold(state.step) + "samples", sheet)
             best = course.scores.excels(state, course.kept)
             if leads() and (best or last or state.step in course.kept):
                 course.finish(state)
@@ -170,6 +170,26 @@ class Course:
         """Fit what is deployed but not trained: for the first process alone, which keeps it."""
         with apart():
             state.average.finish(self.every_photo)
+
+    def draw(self, state: TrainState) -> Pixels | None:
+        """The step's sheet of samples where one is due: for the first process alone, which shows it.
+
+        Raises Trouble, in every process, where weights that are numbers draw what is none.
+        """
+        due = state.step % self.params.picture_every == 0 and state.step >= self.mature
+        if not (due or self.over(state)):
+            return None
+        sheet, seen = None, False
+        if leads():
+            self.finish(state)
+            try:
+                sheet = sample_sheet(state.average)
+            except ValueError:
+                seen = True
+        if anyone(seen, self.machine.device):
+            since = max(0, state.step - self.params.picture_every)
+            raise Trouble("NOT_FINITE", "what the model draws holds what is no number", since=since)
+        return sheet
 
     def _run(self, fit: Fit) -> None:
         """Every process makes a fit by itself, from the same weights and all photos."""

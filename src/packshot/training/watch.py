@@ -208,6 +208,9 @@ class Watch:
         if not categories:
             return
         look = self.looks.look(state.average, categories)
+        if not math.isfinite(look.overall):
+            since = max(0, state.step - self.params.every)
+            raise Trouble("NOT_FINITE", "what the model draws holds what is no number", since=since)
         alike = [category for category, diversity in look.each.items() if diversity < self.params.min_diversity]
         state.watched["suspects"] = torch.tensor(alike, dtype=torch.int64)
         if twice := sorted(set(alike) & set(suspects)):
