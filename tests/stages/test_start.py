@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from packshot.images.shards import Split
 from packshot.layout import Layout
 from packshot.models.weights import load_weights, read_card, training_path
 from packshot.params import Params, load_params
-from packshot.records import Live, TrackedRuns, TrainReport
+from packshot.records import Live, Origin, TrackedRuns, TrainReport
 from packshot.release.promote import promote
 from packshot.release.register import register
 from packshot.release.review import review
+from packshot.stages.start import note_start, tidy_starts
 from packshot.stages.train import train
 from packshot.training.params import DevParams, Run, WeightsFile
+from packshot.training.transfer import Start
 from tests.models.families import CATEGORIES, IMAGE, toy_split
 from tests.release.conftest import CATALOG, DATASET, Shop, make_shop, repository
 from tests.stages.datasets import pack_dataset
@@ -149,6 +152,20 @@ def test_a_run_starts_from_a_file_and_what_stands_beside_it(tmp_path: Path, monk
     before, after = (load_weights(path)[0].state_dict() for path in (tmp_path / "kept" / weights.name, weights))
     assert all((before[name] == tensor).all() for name, tensor in after.items() if name.startswith("encoder."))
     assert not all((before[name] == tensor).all() for name, tensor in after.items() if name.startswith("decoder."))
+
+
+def test_what_another_training_started_from_is_kept_until_it_is_over(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.starts.mkdir(parents=True)
+    theirs, old = (layout.starts / f"{digit * 64}.safetensors" for digit in "12")
+    for path in (theirs, old):
+        path.write_bytes(b"weights")
+    note_start(layout.resume / "vae-0123456789ab", Start(Origin(version=1, sha256="1" * 64, training=None), theirs))
+    tidy_starts(layout, ())
+    assert (theirs.exists(), old.exists()) == (True, False)
+    shutil.rmtree(layout.resume)
+    tidy_starts(layout, ())
+    assert not theirs.exists()
 
 
 def test_weights_that_cannot_be_started_from_are_named_before_anything_is_lost(

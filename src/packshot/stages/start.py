@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,12 @@ def note_start(folder: Path, start: Start | None) -> None:
 
 
 def tidy_starts(layout: Layout, starts: tuple[Start | None, ...]) -> None:
-    """Drop what earlier trainings started from."""
+    """Drop what earlier trainings started from, but `starts`, and what one started from that is stopped or of another experiment."""
     kept = {path for start in starts if start for path in (start.weights, start.training)}
+    for note in layout.resume.glob(f"*/{ORIGIN}"):
+        with suppress(IntegrityError, MissingArtifact):  # of one that ends in this moment, nothing is to be kept
+            standing = _start(layout, Origin.read(note))
+            kept |= {standing.weights, standing.training}
     for path in layout.starts.glob("*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)

@@ -114,6 +114,8 @@ def _train_and_keep(
         own_in_turn(held, [desk.folder for desk in desks], interruption.check, patience)
         look_back(trainings, desks, resume=resume)
         try_out(begun, layout, machine, photos, desks)
+        for given, desk in zip(begun, desks, strict=True):
+            note_start(desk.folder, given.start)
         clear(folder)
 
         # Every run in its turn.
@@ -122,7 +124,6 @@ def _train_and_keep(
             interruption.check()
             going_on = desk.resumable()
             trainings.begin(desk.identity)
-            note_start(desk.folder, given.start)
             told = {**lineage_tags(params, layout, dataset, given.start), **tags}
             with track(tracking, desk, told, going_on=going_on) as runlog:
                 heard = Both(runlog, listener) if listener else runlog
