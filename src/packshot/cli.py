@@ -30,13 +30,14 @@ app.add_typer(catalog, name="catalog")
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "BENTOML_DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
 }
-"""No tool that packshot starts reports home."""
+"""No tool that packshot starts reports home, or tells people of its own workings."""
 
 PATIENT = {"GOMP_SPINCOUNT": "5000"}
 """OpenMP's threads soon sleep while they wait for each other. Spinning as long as they do by default, two of them train four
