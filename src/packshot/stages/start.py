@@ -53,7 +53,7 @@ def note_start(folder: Path, start: Start | None) -> None:
 
 
 def tidy_starts(layout: Layout, starts: tuple[Start | None, ...]) -> None:
-    """Drop what earlier trainings started from, but `starts`, and what one started from that is stopped or of another experiment."""
+    """Drop what earlier trainings started from, but `starts`, and those of what is stopped or under way in another experiment."""
     kept = {path for start in starts if start for path in (start.weights, start.training)}
     for note in layout.resume.glob(f"*/{ORIGIN}"):
         with suppress(IntegrityError, MissingArtifact):  # of one that ends in this moment, nothing is to be kept
