@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from multiprocessing import forkserver as server
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+
+from packshot.sources import crew
 
 IMPORTED_ONCE = [
     "matplotlib.backends.backend_agg",
@@ -26,10 +27,8 @@ IMPORTED_ONCE = [
 
 def forkserver() -> ForkServerContext:
     """The one way in which tests start such a process: whoever is first starts the server, for all of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED_ONCE)
     # The server does not look where this process looks for modules, and says nothing of one that it does not find.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        server.ensure_running()
-    return context
+        crew._run_server(IMPORTED_ONCE)  # ingest's own processes come from the same server
+    return multiprocessing.get_context("forkserver")

@@ -33,6 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 CLOTHING = Path(__file__).parents[2] / "shared" / "catalogs" / "clothing"
 
 
+def pytest_collection_finish() -> None:
+    """Start the server of tests/children.py before an ingest starts one that has imported less, where any test forks from it."""
+    if "tests.children" in sys.modules:
+        sys.modules["tests.children"].forkserver()
+
+
 @pytest.fixture(scope="session")
 def clothing() -> Path:
     """3,409 real product photos in ten categories, where they are."""
