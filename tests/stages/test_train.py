@@ -106,7 +106,7 @@ def test_a_card_depends_on_settings_and_not_on_the_machine(straight: Layout, tmp
     layout = _project(tmp_path)
     (layout.stage("train") / "weights").mkdir(parents=True)
     (layout.stage("train") / "weights" / "old-9.safetensors").write_bytes(b"of a run that is no more")
-    train(_params(stall_minutes=0.0, picture_every=7), layout)
+    train(_params(stall_minutes=0.0), layout)
     assert _outputs(layout) == _outputs(straight)
 
 

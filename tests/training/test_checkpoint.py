@@ -91,7 +91,7 @@ def test_each_part_of_the_identity_counts(stopped: Path, field: str, value: obje
 
 
 def test_settings_that_change_no_weight_do_not_stop_a_training_from_going_on(stopped: Path) -> None:
-    assert desk(stopped, params("gan", stall_minutes=5.0, picture_every=3)).resumable()
+    assert desk(stopped, params("gan", stall_minutes=5.0)).resumable()
 
 
 def test_a_full_disk_is_told_and_the_state_before_stays(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_a_training_that_differs_in_anything_has_another_folder(tmp_path: Path) 
     folders = {trainings.folder(identity).name for identity in (first, *others)}
     assert len(folders) == 4
     assert all(name.startswith("vae-gaussians-") and len(name) == len("vae-gaussians-") + 12 for name in folders)
-    assert trainings.folder(_identity(picture_every=4, stall_minutes=1.0)) == trainings.folder(first)
+    assert trainings.folder(_identity(stall_minutes=1.0)) == trainings.folder(first)
 
 
 def test_every_setting_of_train_counts_but_those_that_are_named() -> None:

@@ -16,10 +16,10 @@ from packshot.training.params import Run, TrainParams
 
 ELSEWHERE = {"runs", "device", "threads", "processes", "precision", "compile"}
 """Fields of `train` that an identity has in another place: the run as it is, and the machine as it was found."""
-IDLE = {"picture_every", "stall_minutes"}
+IDLE = {"stall_minutes"}
 """Fields of `train` that no weight depends on; every other one counts, also one that is yet to be thought of.
 
-`save_every` counts: where a training in trouble goes back to is what was saved.
+`save_every` and `picture_every` count: where a training in trouble goes back to is what was saved, and a picture may show one.
 """
 
 
