@@ -26,12 +26,11 @@ from packshot.models.processes import count_processes, mean_of_all
 class Augmenter(nn.Module):
     """Shows pictures as they are; its subclasses change them, differentiably and by the chances of the batch."""
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def forward(self, images: Tensor, batch: Batch) -> Tensor:
-        """Pictures (N, C, S, S), one for each photo of `batch`, as the critic is to see them; float32 whatever the precision.
+    def compile(self, *_: object, **__: object) -> None:
+        """Stay as it is: a compiled function draws other chances than torch's generator."""
 
-        Never compiled: a compiled function draws other chances than torch's generator.
-        """
+    def forward(self, images: Tensor, batch: Batch) -> Tensor:
+        """Pictures (N, C, S, S), one for each photo of `batch`, as the critic is to see them; float32 whatever the precision."""
         with torch.autocast(images.device.type, enabled=False):
             return self.change(images.float() if images.dtype in (torch.bfloat16, torch.float16) else images, batch)
 
