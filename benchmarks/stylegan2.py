@@ -32,11 +32,10 @@ from packshot.models.stylegan2.synthesis import ModulatedConv, Synthesis, grid_c
 from packshot.records import ImageSpec
 from packshot.training.batches import Photos
 from packshot.training.hardware import Machine
+from packshot.training.keeper import NoKeeper
 from packshot.training.log import Pixels
 from packshot.training.loop import build, train
 from packshot.training.params import Run, TrainParams
-from packshot.training.state import TrainState
-from packshot.training.watch import Trouble
 
 WARMUP, WINDOW, WINDOWS = 32, 16, 8
 """Steps before, in, and number of the windows whose median is told; 16 steps hold each lazy term as often as a long run does."""
@@ -247,28 +246,6 @@ class Clock:
 
     def picture(self, step: int, name: str, pixels: Pixels) -> None:
         pass
-
-
-class NoKeeper:
-    """Keeps nothing: a measurement leaves nothing to go on from."""
-
-    def restore(self, state: TrainState) -> bool:
-        return False
-
-    def rewind(self, state: TrainState, back: int, since: int) -> bool:
-        return False
-
-    def save(self, state: TrainState) -> None:
-        pass
-
-    def pause(self, state: TrainState) -> None:
-        pass
-
-    def keep(self, state: TrainState) -> None:
-        pass
-
-    def bury(self, state: TrainState, trouble: Trouble) -> None:
-        raise trouble
 
 
 def measure(config: Config, size: int, batch_size: int, device: str, *, compiles: bool) -> tuple[float, float]:

@@ -28,3 +28,25 @@ class Keeper(Protocol):
 
     def bury(self, state: TrainState, trouble: Trouble) -> None:
         """Keep what shows why the training failed."""
+
+
+class NoKeeper:
+    """A Keeper that keeps nothing: a measurement leaves nothing to go on from."""
+
+    def restore(self, state: TrainState) -> bool:
+        return False
+
+    def rewind(self, state: TrainState, back: int, before: int) -> bool:
+        return False
+
+    def save(self, state: TrainState) -> None:
+        pass
+
+    def pause(self, state: TrainState) -> None:
+        pass
+
+    def keep(self, state: TrainState) -> None:
+        pass
+
+    def bury(self, state: TrainState, trouble: Trouble) -> None:
+        pass

@@ -18,10 +18,10 @@ from torch.profiler import profile as watch
 from packshot.models.base import Batch, ImageModel
 from packshot.training.batches import ALL, Photos
 from packshot.training.hardware import Machine
+from packshot.training.keeper import NoKeeper
 from packshot.training.loop import train
 from packshot.training.params import Run, TrainParams
 from packshot.training.state import TrainState
-from packshot.training.watch import Trouble
 
 if TYPE_CHECKING:
     from packshot.training.log import Pixels
@@ -98,7 +98,7 @@ class _Watched(Photos):
             return Photos.batch(self, seed, step, size, flips=flips, part=part)
 
 
-class _Gate:
+class _Gate(NoKeeper):
     """A Log and Keeper that keeps nothing, and lets the profiler look from the first step to the last one."""
 
     def __init__(self, machine: Machine) -> None:
@@ -127,21 +127,6 @@ class _Gate:
 
     def picture(self, step: int, name: str, pixels: Pixels) -> None:
         """It is shown to nobody."""
-
-    def rewind(self, state: TrainState, back: int, before: int) -> bool:
-        return False
-
-    def save(self, state: TrainState) -> None:
-        pass
-
-    def pause(self, state: TrainState) -> None:
-        pass
-
-    def keep(self, state: TrainState) -> None:
-        pass
-
-    def bury(self, state: TrainState, trouble: Trouble) -> None:
-        pass
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Settings of the family `vae` that suit a kind of machine; the README tells what they reach."""
+"""Settings of the family `vae` that suit a kind of machine."""
 
 from collections.abc import Mapping
 
