@@ -15,6 +15,9 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
+# Set-up leaves the compiling of modules to their first import, which keeps what it compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
 # What the servers keep stays inside the project.
 VAR := $(or $(PACKSHOT_VAR),$(CURDIR)/var)
 export BENTOML_HOME ?= $(VAR)/bentoml
@@ -39,7 +42,7 @@ $(READY): constraints.txt pyproject.toml
 	@echo "setting up .venv (the downloads are about 3 GB the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt setuptools
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off --no-compile -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $(READY)
 
 demo: setup  ## The whole lifecycle on the built-in catalogue, to pictures over HTTP

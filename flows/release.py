@@ -16,13 +16,14 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.tasks import failed, is_passing
+from flows.tasks import TASKS, failed, is_passing
 from flows.training import training
 from packshot.errors import GateRefused, PackshotError, ReviewRefused
 from packshot.layout import Layout
 from packshot.login import login
 from packshot.params import load_params
 from packshot.records import Verdict
+from packshot.release.stale import verdict_is_stale
 
 if TYPE_CHECKING:
     from packshot.release.transaction import Transaction
@@ -145,6 +146,12 @@ def release(project: Path = Path(), by: str = "", force: bool = False) -> State[
         return Failed(name=trained.name, message=trained.message)
     try:
         layout = Layout.here(project)
+        if verdict_is_stale(layout):
+            get_run_logger().info("the champion is another than the gate judged beside: judging again")
+            for stage in ("evaluate", "gate"):
+                state = TASKS[stage](layout.root, force=True, return_state=True)
+                if not state.is_completed():
+                    return Failed(name=state.name, message=state.message or f"{stage} did not complete")
         verdict = Verdict.read(layout.stage("gate") / "verdict.json")
         if not verdict.passed:
             raise GateRefused(verdict.reason, advice=str(layout.stage("gate") / "report.html"))

@@ -19,6 +19,7 @@ from packshot.records import (
     TrainReport,
     ValidationReport,
     Verdict,
+    find_estimate,
 )
 
 ROWS = 50
@@ -98,11 +99,14 @@ def describe_train(folder: Path) -> str:
 def describe_evaluate(folder: Path) -> str:
     report = EvaluationReport.read(folder / "report.json")
     metrics = list(dict.fromkeys(score.metric for card in report.scorecards for score in card.scores))
+    shown = [(card.checkpoint.name, card.scores) for card in report.scorecards]
+    if report.champion and report.champion_scores:
+        shown.append((f"champion, version {report.champion.version}", report.champion_scores))
     rows = []
     for metric in metrics:
-        found = (card.estimate(metric) for card in report.scorecards)
+        found = (find_estimate(scores, metric) for _, scores in shown)
         rows.append((metric, *("" if one is None else _estimate(one) for one in found)))
-    scores = _table(("metric", *(card.checkpoint.name for card in report.scorecards)), rows)
+    scores = _table(("metric", *(name for name, _ in shown)), rows)
     references = _table(("reference", "value"), ((one.metric, _estimate(one.estimate)) for one in report.references))
     return f"# Held-out scores\n\n{scores}\n\n## References of the same run\n\n{references}\n\nEvidence `{report.evidence}`"
 
@@ -110,13 +114,21 @@ def describe_evaluate(folder: Path) -> str:
 def describe_gate(folder: Path) -> str:
     verdict = Verdict.read(folder / "verdict.json")
     parts = [f"# {'Passed' if verdict.passed else 'REFUSED'}: {_cell(verdict.reason)}", f"Declared primary: {verdict.primary}"]
+    if champion := verdict.champion:
+        parts.append(
+            f"Beside the champion, version {champion.version}" + (f": {_cell(champion.reason)}" if champion.reason else "")
+        )
+    if astray := [control for control in verdict.controls if not control.behaves]:
+        parts.append(
+            _table(("control that fares as it must not", "must", "why"), ((one.name, one.must, one.reason) for one in astray))
+        )
     for judgement in verdict.judgements:
         chosen = " (the candidate)" if verdict.candidate == judgement.checkpoint else ""
         rows = (
             (one.metric, one.bound, _number(one.value), one.state, _number(one.margin), one.would_pass)
             for one in judgement.findings
         )
-        table = _table(("metric", "bound", "value", "state", "margin", "would pass"), rows)
+        table = _table(("metric", "rule", "value", "state", "margin", "would pass"), rows)
         parts.append(f"## {judgement.checkpoint.name}{chosen}\n\n{_cell(judgement.reason)}\n\n{table}")
     return "\n\n".join(parts)
 

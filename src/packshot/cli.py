@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packshot.errors import OutOfResources, PackshotError, UsageError
+from packshot.errors import GateRefused, OutOfResources, PackshotError, UsageError
 from packshot.layout import Layout
 from packshot.login import login
 from packshot.stages import STAGES, run_stage
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="The shop's photos, versioned by DVC.")
 app.add_typer(catalog, name="catalog")
+gate = typer.Typer(invoke_without_command=True)
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -80,7 +81,11 @@ def _add_stage(name: str, summary: str) -> None:
         params, layout = _project()
         run_stage(name, params, layout)
 
-    app.command(name, help=summary)(_train if name == "train" else run)
+    if name == "gate":
+        gate.callback(help=summary)(_gate)
+        app.add_typer(gate, name=name)
+    else:
+        app.command(name, help=summary)(_train if name == "train" else run)
 
 
 def _train(
@@ -107,6 +112,56 @@ def _train(
     from packshot.stages.train import train
 
     train(params, layout, resume=resume)
+
+
+def _gate(
+    context: typer.Context,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="For CI: exit with 12 where no checkpoint passes. The verdict is written all the same."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand:
+        if strict:
+            raise UsageError("--strict stands after 'replay'", where="packshot gate", advice="packshot gate replay --strict ...")
+        return
+    params, layout = _project()
+    from packshot.stages.gate import gate as judge
+
+    verdict = judge(params, layout)
+    if strict and not verdict.passed:
+        raise GateRefused(verdict.reason, where=str(layout.stage("gate") / "report.html"), advice="it says what would pass")
+
+
+@gate.command("replay")
+def gate_replay(
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another params.yaml, or its section 'gate' alone; params.yaml by default."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="For CI: exit with 12 where any verdict of the past would change.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")] = False,
+) -> None:
+    """Judge every evaluation of the past anew, under another policy, and say whose verdict would change.
+
+    Nothing is written and nothing is promoted. Each is held against the champion of its day.
+    Exit codes: 0 told, 2 nothing was ever judged here or the policy is not one, 12 with --strict: a verdict would change.
+    """
+    from packshot.params import load_policy
+    from packshot.stages.hearings import read_hearings, replay, tell_replay
+
+    layout = Layout.here()
+    params = load_policy(policy or layout.params)
+    hearings = read_hearings(layout)
+    if not hearings:
+        raise UsageError("nothing was ever judged here", where=str(layout.hearings), advice="packshot gate")
+    told = replay(hearings, params)
+    _tell(told.model_dump_json(indent=2) if json else tell_replay(told))
+    changed = sum(one.changed for one in told.hearings)
+    if strict and changed:
+        raise GateRefused(f"{changed} of {len(told.hearings)} verdicts would change", where=str(policy or layout.params))
 
 
 for _name, _summary in zip(

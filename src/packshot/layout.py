@@ -93,6 +93,16 @@ class Layout:
         return self.var / "profiles"
 
     @property
+    def learnt(self) -> Path:
+        """Which photos champions have learnt from: ids and groups of training splits, each named by the dataset's digest."""
+        return self.var / "learnt"
+
+    @property
+    def hearings(self) -> Path:
+        """Every evaluation that the gate has judged, with its verdict (stages/hearings.py)."""
+        return self.var / "hearings"
+
+    @property
     def step_profiles(self) -> Path:
         """Where the time of training steps goes, by run (`packshot train --profile`)."""
         return self.var / "profile"

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
 from packshot.errors import ParamsError
-from packshot.evaluation.gate import GateParams
 from packshot.evaluation.metrics import METRICS
+from packshot.evaluation.policy import GateParams
 from packshot.evaluation.protocol import EvaluateParams
 from packshot.evaluation.review import ReleaseParams
 from packshot.images.split import PrepareParams
@@ -97,10 +97,14 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(
 
 def load_params(path: Path) -> Params:
     """Read `path`; ParamsError says in plain words which field is wrong and what it may be."""
+    return _validate(_read(path), path.name)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
-        raise ParamsError("no such file", where=str(path), advice="run packshot inside a project") from None
+        raise ParamsError("no such file", where=str(path), advice="run packshot inside a project, or name another file") from None
     except UnicodeDecodeError:
         raise ParamsError("not UTF-8", where=str(path), advice="save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -111,7 +115,21 @@ def load_params(path: Path) -> Params:
         raise ParamsError(f"not YAML: {reason}", where=path.name, advice="mend that") from None
     if not isinstance(content, dict):
         raise ParamsError("holds no sections", where=path.name, advice=f"it needs {', '.join(_fields(Params))}")
-    return _validate(content, path.name)
+    return content
+
+
+def load_policy(path: Path) -> GateParams:
+    """Read a gate's policy from `path`: a whole params.yaml, or its section `gate` alone, with or without its name above it.
+
+    ParamsError says in plain words which field is wrong.
+    """
+    content = _read(path)
+    section = content.get("gate", content)
+    try:
+        return GateParams.model_validate_json(json.dumps(section, default=str))
+    except ValidationError as error:
+        faults = [_tell(("gate", *fault["loc"]), fault["type"], fault["msg"], fault.get("ctx", {})) for fault in error.errors()]
+        raise ParamsError(f"{path.name}: " + "\n  ".join(faults)) from None
 
 
 def set_trial(params: Params, settings: Mapping[str, Setting]) -> Params:

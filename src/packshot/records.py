@@ -447,11 +447,60 @@ class Estimate(Record):
     note: str = ""
 
 
+class Cost(Record):
+    """What a model costs where it is served. No two runs measure the same time: this is kept apart from what must reproduce."""
+
+    sha256: Digest
+    """Of the weights."""
+    size_mb: float = Field(gt=0)
+    """Of the weights' file, in 10^6 bytes."""
+    parameters: int = Field(gt=0)
+    """Of the parts that are deployed."""
+    latency_ms: Estimate
+    """The median time of a draw for one picture alone, to bytes."""
+    micro_batch: int = Field(gt=0)
+    """Pictures that such a draw computes: one that is asked for, and what fills it up."""
+    threads: int = Field(gt=0)
+    processor: str
+    """The CPU's model, or its architecture where the system does not tell the model."""
+
+
+class Speed(Record):
+    """What the checkpoints of an evaluation cost, by the clock of the machine that evaluated them."""
+
+    costs: tuple[Cost, ...]
+
+
 class Score(Record):
     """One metric of one checkpoint."""
 
     metric: str
     estimate: Estimate
+
+
+def find_estimate(scores: Iterable[Score], metric: str) -> Estimate | None:
+    """What `scores` say of a metric; None where they say nothing."""
+    return next((score.estimate for score in scores if score.metric == metric), None)
+
+
+class Slice(Record):
+    """One category, or one value of an attribute, by itself."""
+
+    name: str
+    """'category mug', 'colour red'."""
+    scores: tuple[Score, ...]
+    over_champion: tuple[Score, ...] = ()
+    """Challenger less champion, where there is one to compare with."""
+
+
+class WorstPhoto(Record):
+    """A held-out photo that came back badly."""
+
+    id: str
+    """The sha256 of its file."""
+    category: str
+    psnr: float
+    ssim: float
 
 
 class Scorecard(Record):
@@ -461,9 +510,44 @@ class Scorecard(Record):
     scores: tuple[Score, ...]
     reconstruction: Literal["encoded", "searched"] = "encoded"
     """How it draws a photo again: PSNR after a search through latents says how much it covers, not how well it draws."""
+    over_champion: tuple[Score, ...] = Field((), exclude_if=lambda scores: not scores)
+    """Challenger less champion, paired: on the same photos, from the same seeds."""
+    slices: tuple[Slice, ...] = Field((), exclude_if=lambda slices: not slices)
+    worst: tuple[WorstPhoto, ...] = Field((), exclude_if=lambda photos: not photos)
+    """The ten photos that came back worst, the worst first."""
 
     def estimate(self, metric: str) -> Estimate | None:
-        return next((score.estimate for score in self.scores if score.metric == metric), None)
+        return find_estimate(self.scores, metric)
+
+
+class Extractor(Record):
+    """A network, or a projection, by whose features pictures are compared."""
+
+    name: str
+    sha256: Digest
+    """Of all that its features depend on."""
+
+
+class Standing(Record):
+    """The champion, as it stood when an evaluation was made."""
+
+    model: Name
+    version: int = Field(gt=0)
+    sha256: Digest
+    family: str
+    comparable: bool = True
+    reason: str = ""
+    """Why it cannot be compared, or what the comparison leaves out."""
+    lacks: tuple[str, ...] = ()
+    """Categories and attributes that it cannot be asked for: where there are some, a challenger need only not be worse."""
+
+
+class Control(Record):
+    """Pictures of which it is known what the gate must say, measured as a model's are: real photos, and planted frauds."""
+
+    name: str
+    must: Literal["pass", "fail"]
+    scores: tuple[Score, ...]
 
 
 class EvaluationReport(Record):
@@ -472,17 +556,25 @@ class EvaluationReport(Record):
     dataset: Digest
     evidence: Digest
     """Of the held-out photos, the seeds, the extractors and the protocol's settings: equal evidence, comparable scores."""
+    extractors: tuple[Extractor, ...] = Field((), exclude_if=lambda extractors: not extractors)
     conditions: tuple[Condition, ...] = Field((), exclude_if=lambda conditions: not conditions)
     """What the models are conditioned on beside the category."""
     references: tuple[Score, ...]
     """Baselines and rungs of the ladder, measured in the same run."""
+    controls: tuple[Control, ...] = Field((), exclude_if=lambda controls: not controls)
+    champion: Standing | None = Field(None, exclude_if=lambda champion: champion is None)
+    """None where nobody was champion."""
+    champion_scores: tuple[Score, ...] = Field((), exclude_if=lambda scores: not scores)
+    """The champion's own, by the same protocol on the same evidence."""
     scorecards: tuple[Scorecard, ...]
 
 
 class Finding(Record):
-    """One bound of the gate held against one estimate."""
+    """One rule of the gate held against one estimate."""
 
     metric: str
+    kind: Literal["bound", "leak", "champion", "slice"] = Field("bound", exclude_if=lambda kind: kind == "bound")
+    """A bound on the model itself; an alarm; a comparison with the champion, as a whole or in one slice."""
     bound: str
     """In words and numbers, with the reference resolved: 'kid <= 1 x kid of a 1-px blur = 0.085'."""
     limit: float | None
@@ -508,6 +600,22 @@ class Judgement(Record):
     passed: bool
     reason: str
     """One sentence."""
+    worst: tuple[WorstPhoto, ...] = Field((), exclude_if=lambda photos: not photos)
+    """The ten photos that came back worst, the worst first."""
+
+
+class ControlFinding(Record):
+    """What the policy says of a control, which tells something about the policy and the evidence, and nothing about a model."""
+
+    name: str
+    must: Literal["pass", "fail"]
+    state: Literal["pass", "reject", "inconclusive"]
+    reason: str
+
+    @property
+    def behaves(self) -> bool:
+        """Whether it passes where it must, and does not where it must not."""
+        return (self.state == "pass") == (self.must == "pass")
 
 
 class Verdict(Record):
@@ -518,8 +626,14 @@ class Verdict(Record):
     primary: str
     candidate: Checkpoint | None
     judgements: tuple[Judgement, ...]
+    controls: tuple[ControlFinding, ...] = Field((), exclude_if=lambda controls: not controls)
+    champion: Standing | None = Field(None, exclude_if=lambda champion: champion is None)
+    """Who was champion when this was judged; a verdict says nothing of any other."""
+    compared: bool = Field(default=False, exclude_if=lambda compared: not compared)
+    """Whether all that the policy asks of a challenger could be compared with the champion."""
     dataset: Digest
     evidence: Digest
+    extractors: tuple[Extractor, ...] = Field((), exclude_if=lambda extractors: not extractors)
     policy: Digest
 
 

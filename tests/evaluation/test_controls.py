@@ -9,19 +9,30 @@ import numpy as np
 import pytest
 import torch
 
-from packshot.evaluation.baselines import mean_picture
+from packshot.evaluation.baselines import PrincipalComponents, mean_picture
+from packshot.evaluation.controls import CONTROLS, measure_controls
 from packshot.evaluation.evidence import Evidence, Pixels, RealSide, Redrawn, Scores, pick
-from packshot.evaluation.gate import GateParams, judge
+from packshot.evaluation.gate import judge
 from packshot.evaluation.metrics import due_metrics
+from packshot.evaluation.policy import GateParams
 from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
 from packshot.evaluation.scoring import NotFinite, collect_evidence, gather_real_side, measure_references, score, withhold_all
 from packshot.models import gan, vae
 from packshot.params import load_params
-from packshot.records import Checkpoint, EvaluationReport, Judgement, Score, Scorecard
+from packshot.records import Checkpoint, Cost, Estimate, EvaluationReport, Judgement, Score, Scorecard
 from tests.conftest import ROOT
 from tests.evaluation.shapes import KINDS, draw_shapes
 
 LATENT = 8
+COST = Cost(
+    sha256="0" * 64,
+    size_mb=3.0,
+    parameters=700_000,
+    latency_ms=Estimate(value=5.0, low=4.0, high=6.0, n=100),
+    micro_batch=8,
+    threads=1,
+    processor="any",
+)
 PARAMS = EvaluateParams(
     samples=400, seed=5, searched_photos=40, resamples=1000, extractor=ExtractorParams(epochs=15, width=8, seed=1)
 )
@@ -43,16 +54,23 @@ def policy() -> GateParams:
     return load_params(ROOT / "params.yaml").gate
 
 
+@pytest.fixture(scope="module")
+def bounds(policy: GateParams) -> GateParams:
+    """The policy without its controls, which stand in these tests for themselves."""
+    return policy.model_copy(update={"controls": ()})
+
+
 @pytest.fixture
-def ask(real: RealSide, references: tuple[Score, ...], policy: GateParams) -> Callable[..., Judgement]:
+def ask(real: RealSide, references: tuple[Score, ...], bounds: GateParams) -> Callable[..., Judgement]:
     """What the gate says of one evidence."""
 
     def ask_gate(evidence: Evidence | None, how: str = "encoded") -> Judgement:
         scores = score(evidence) if evidence else withhold_all("the model drew pixels that are not finite numbers", real)
+        scores = (*scores, Score(metric="latency_ms", estimate=COST.latency_ms))
         point = Checkpoint(run="control", family="vae", step=1, path="weights/control.safetensors", sha256="0" * 64)
         card = Scorecard(checkpoint=point, scores=scores, reconstruction=how)
         report = EvaluationReport(dataset="d" * 64, evidence="e" * 64, references=references, scorecards=(card,))
-        (said,) = judge(report, policy).judgements
+        (said,) = judge(report, bounds).judgements
         return said
 
     return ask_gate
@@ -70,11 +88,14 @@ def redraw_well(real: RealSide) -> Pixels:
 
 def evidence(real: RealSide, drawn: Pixels, asked: np.ndarray, redrawn: Pixels | None = None) -> Evidence:
     pictures = redraw_well(real) if redrawn is None else redrawn
+    scores = Scores.measure(pictures, np.asarray(real.held_out.images))
+    disturbed = {"shift_half_px": scores.psnr - 1.0}
     return Evidence(
         real,
         drawn,
         asked,
-        Redrawn(real.held_out, pictures, "encoded", real.score_pca(LATENT), real.baselines["nearest_photo"]),
+        Redrawn(real.held_out, pictures, "encoded", real.score_pca(LATENT), real.baselines["nearest_photo"], disturbed),
+        cost=COST,
     )
 
 
@@ -88,6 +109,16 @@ def fresh() -> tuple[Pixels, np.ndarray]:
 def test_real_photos_that_nobody_has_seen_pass(real, fresh, ask):
     said = ask(evidence(real, *fresh))
     assert said.passed, said.reason
+
+
+def test_the_controls_fare_as_they_must_under_the_policy_that_the_project_ships(real, references, policy):
+    controls = measure_controls(real)
+    assert [control.name for control in controls] == list(CONTROLS)
+    report = EvaluationReport(dataset="d" * 64, evidence="e" * 64, references=references, controls=controls, scorecards=())
+    shipped = (*policy.controls, "two_categories_missing")  # of four: here that is half of the catalogue
+    said = judge(report, policy.model_copy(update={"controls": shipped})).controls
+    assert len(said) == len(shipped) > 5
+    assert [(control.name, control.state, control.reason) for control in said if not control.behaves] == []
 
 
 def test_every_metric_is_measured_on_a_sound_evidence(real, fresh):
@@ -165,6 +196,45 @@ def test_a_flawless_reconstruction_is_refused_as_a_leak(real, fresh, ask):
     said = ask(evidence(real, *fresh, np.asarray(real.held_out.images)))
     assert not said.passed
     assert broken(said) >= {"psnr", "ssim", "exact_photos"}
+
+
+def linear_vae(real: RealSide, size: int) -> PrincipalComponents:
+    """A VAE whose encoder and decoder are linear has the principal components for its optimum (Lucas et al. 2019, 1911.02469)."""
+    return PrincipalComponents.fit(np.asarray(real.training.images), size)
+
+
+def paint(components: PrincipalComponents, latents: np.ndarray) -> Pixels:
+    rows = latents @ components.directions + components.mean
+    return np.clip(np.round(rows * 255), 0, 255).astype(np.uint8).reshape(-1, 3, 32, 32)
+
+
+def test_a_good_autoencoder_whose_prior_was_never_fitted_is_refused(real, fresh, ask):
+    components = linear_vae(real, 64)
+    latents = np.random.default_rng(0).standard_normal((400, 64))
+    said = ask(evidence(real, paint(components, latents), fresh[1], components.redraw(np.asarray(real.held_out.images))))
+    assert broken(said) >= {"kid", "kid_pixels", "recall", "coverage", "class_consistency"}
+    assert not broken(said) & {"psnr_over_pca", "ssim_over_pca", "psnr_over_nearest"}, "it does draw photos again well"
+
+
+def test_an_autoencoder_that_has_collapsed_is_refused(real, fresh, ask):
+    components = linear_vae(real, 1)
+    photos = np.asarray(real.held_out.images)
+    spread_of = components.encode(np.asarray(real.training.images)).std(axis=0)
+    latents = np.random.default_rng(0).standard_normal((400, 1)) * spread_of
+    said = ask(evidence(real, paint(components, latents), fresh[1], components.redraw(photos)))
+    assert broken(said) >= {"psnr_over_pca", "ssim_over_pca", "kid", "recall", "coverage"}
+
+
+def test_one_picture_of_one_colour_is_refused(real, fresh, ask):
+    flat = np.full((400, 3, 32, 32), 200, dtype=np.uint8)
+    said = ask(evidence(real, flat, fresh[1], flat[:200]))
+    assert broken(said) >= {"psnr_over_pca", "kid", "recall", "coverage", "class_consistency", "intra_class_ssim"}
+
+
+def test_a_third_of_broken_pictures_does_not_hide_in_the_mean(real, fresh, ask):
+    drawn = fresh[0].copy()
+    drawn[::3] = np.random.default_rng(0).integers(0, 256, drawn[::3].shape, dtype=np.uint8)
+    assert "outlier_rate" in broken(ask(evidence(real, drawn, fresh[1])))
 
 
 def test_pixels_that_are_no_numbers_are_refused(ask):

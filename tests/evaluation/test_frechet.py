@@ -26,6 +26,12 @@ def test_gaussians_with_diagonal_covariances_have_the_closed_form():
     assert frechet_distance(a, b) == pytest.approx(9 + (2 - 1) ** 2 + (3 - 4) ** 2)
 
 
+@pytest.mark.parametrize("least", [0.0, 1e-20, 1e-9])
+def test_flat_and_nearly_flat_clouds_have_the_closed_form_too(least: float):
+    a, b = (Gaussian(np.zeros(3), np.diag([*wide, least])) for wide in ([4.0, 9.0], [1.0, 16.0]))
+    assert frechet_distance(a, b) == pytest.approx((2 - 1) ** 2 + (3 - 4) ** 2, rel=1e-12)
+
+
 def test_the_distance_is_symmetric_and_0_for_the_same_cloud():
     x, y = _clouds(8)
     a, b = Gaussian.fit(x), Gaussian.fit(y)

@@ -6,10 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from packshot.evaluation.gate import Against, Bound, GateParams, hold, images_to_settle, judge
+from packshot.evaluation.gate import judge
 from packshot.evaluation.metrics import METRICS
-from packshot.records import Condition, Estimate
+from packshot.evaluation.policy import Against, Bound, GateParams
+from packshot.evaluation.rules import images_to_settle, read_bound
+from packshot.records import Condition, Control, Estimate, Extractor, Finding, Score
 from tests.evaluation.reports import card, estimate, report
+
+
+def hold(bound: Bound, found: Estimate | None, references: dict[str, Estimate]) -> Finding:
+    return read_bound(bound, references).hold(found)
 
 
 def _params(*bounds: Bound, primary: str = "kid", second: str = "coverage") -> GateParams:
@@ -90,7 +96,7 @@ def test_a_limit_is_resolved_against_what_was_measured_in_the_same_run():
 def test_a_reference_that_was_not_measured_rejects(references):
     finding = hold(Bound(metric="kid", at_most=Against(of="kid_blur_1px")), estimate(0.0), references)
     assert finding.state == "reject"
-    assert "kid_blur_1px was not measured" in finding.would_pass
+    assert "kid_blur_1px' was not measured" in finding.would_pass
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_nothing_passes_and_the_reason_says_who_came_closest_and_what_broke():
     assert not verdict.passed
     assert verdict.candidate is None
     assert verdict.reason == (
-        "None of 2 checkpoints passes; the closest, b@1 breaks 1 of 2 bounds; "
+        "None of 2 checkpoints passes; the closest, b@1 breaks 1 of 2 rules; "
         "first, kid is 0.2 [0.2, 0.2] where kid <= 0.1 is asked."
     )
     assert "0.1 lower" in verdict.judgements[1].findings[0].would_pass
@@ -224,7 +230,7 @@ def test_the_policy_s_digest_changes_with_the_policy_alone():
 @pytest.mark.parametrize(
     ("bound", "complaint"),
     [
-        ({"metric": "fid", "at_most": 10}, "no metric is called fid"),
+        ({"metric": "lpips", "at_most": 10}, "no metric is called lpips"),
         ({"metric": "kid"}, "needs one of"),
         ({"metric": "kid", "at_most": 1, "at_least": 0}, "needs one of"),
         ({"metric": "kid", "at_most": {"of": "kid_blur_9px"}}, "no reference is called kid_blur_9px"),
@@ -241,3 +247,41 @@ def test_every_metric_can_be_bounded_both_ways():
     for name in METRICS:
         for side in ("at_least", "at_most"):
             assert hold(Bound.model_validate({"metric": name, side: 0.0, "proof": "measured"}), estimate(0.0), {}).passed
+
+
+def _control(name: str, must: str, kid: float) -> Control:
+    return Control(name=name, must=must, scores=(Score(metric="kid", estimate=estimate(kid)),))
+
+
+def test_where_a_control_fares_as_it_must_not_no_checkpoint_passes():
+    params = _params(LOW_KID, Bound(metric="psnr", at_least=20.0)).model_copy(update={"controls": ("real", "mean_photo")})
+    base = report(card("a@1", {"kid": 0.05, "psnr": 24.0}))
+    sound = base.model_copy(update={"controls": (_control("real", "pass", 0.01), _control("mean_photo", "fail", 0.9))})
+    verdict = judge(sound, params)
+    assert verdict.passed
+    assert [control.behaves for control in verdict.controls] == [True, True]
+    for controls, why in (
+        (
+            (_control("real", "pass", 0.3), _control("mean_photo", "fail", 0.9)),
+            "the control 'real' must pass, and does not; kid is 0.3",
+        ),
+        (
+            (_control("real", "pass", 0.01), _control("mean_photo", "fail", 0.05)),
+            "the control 'mean_photo' must be refused, and it keeps",
+        ),
+        ((), "the control 'real' must pass, and does not; it was not measured"),
+    ):
+        verdict = judge(base.model_copy(update={"controls": controls}), params)
+        assert not verdict.passed
+        assert verdict.candidate is None
+        assert why in verdict.reason
+        assert verdict.judgements[0].passed, "the checkpoint's own rules are told all the same"
+
+
+def test_a_bound_on_inception_is_due_only_where_its_weights_are_at_hand():
+    params = _params(LOW_KID, Bound(metric="fid", at_most=30.0, proof="measured", when="inception"))
+    plain = report(card("a@1", {"kid": 0.05}))
+    assert judge(plain, params).passed
+    seen = plain.model_copy(update={"extractors": (Extractor(name="inception", sha256="1" * 64),)})
+    assert not judge(seen, params).passed, "due, and not measured"
+    assert judge(seen, params).extractors == seen.extractors

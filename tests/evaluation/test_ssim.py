@@ -25,11 +25,30 @@ def _wang(one: np.ndarray, other: np.ndarray, data_range: float) -> float:
     )
 
 
-@pytest.mark.parametrize("side", [11, 16, 32, 64])
+@pytest.mark.parametrize("side", [11, 16, 32, 64, 75, 150])
 def test_ssim_is_scikit_image_s_gaussian_mode(side: int):
     photos, noisy = _pair(side)
     theirs = [_wang(a, b, 255) for a, b in zip(photos, noisy, strict=True)]
-    np.testing.assert_allclose(ssim(photos, noisy, data_range=255), theirs, atol=1e-9)
+    np.testing.assert_allclose(ssim(photos, noisy, data_range=255), theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda random, shape: np.full(shape, random.integers(0, 256)),
+        lambda random, shape: np.broadcast_to(np.linspace(0, 255, shape[-1]), shape) * random.uniform(0.1, 1),
+        lambda random, shape: 254 + (random.random(shape) < 0.01),
+        lambda random, shape: 255 * (random.random(shape) < 0.5),
+    ],
+    ids=["constant", "gradient", "white but for a few pixels", "black and white"],
+)
+def test_flat_smooth_and_harsh_pictures_are_scikit_image_s_too(draw):
+    random = np.random.default_rng(4)
+    one, other = (draw(random, (8, 3, 40, 40)).astype(np.uint8) for _ in range(2))
+    near = np.where(random.random(one.shape) < 0.02, one // 2, one)
+    for pictures in (other, near):
+        theirs = [_wang(a, b, 255) for a, b in zip(one, pictures, strict=True)]
+        np.testing.assert_allclose(ssim(one, pictures, data_range=255), theirs, rtol=0, atol=1e-12)
 
 
 def test_ssim_of_floats_with_a_declared_range_is_that_of_their_bytes():

@@ -138,8 +138,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         port = probe.getsockname()[1]
     made = Server(port, base / "home")
     shutil.copy(ROOT / "prefect.toml", base)
-    with running(procfile("prefect"), base, made.environment, base / "server.log"):
-        await_that(lambda: answers(f"{made.api}/health"), 90, "the Prefect server answers")
+    with running(procfile("prefect"), base, made.environment, base / "server.log") as process:
+        await_that(lambda: answers(f"{made.api}/health") or process.poll() is not None, 600, "the Prefect server answers")
+        assert process.poll() is None, (base / "server.log").read_text()
         yield made
 
 

@@ -130,3 +130,19 @@ def test_a_candidate_waits_for_its_people_and_the_next_release_takes_it(layout: 
     review(load_params(layout.params), layout, by="grace", approve=True, reason="looked at every picture")
     assert run(layout).is_completed()
     assert Live.read(layout.live).version == 1
+
+
+def test_a_verdict_beside_another_champion_is_given_again_before_anybody_acts_on_it(shop: Shop, layout: Layout) -> None:
+    train(layout, 2)
+    shutil.move(layout.root / "prepared", layout.root / "alone")
+    train(layout, 1)
+    assert run(layout).is_completed()
+    shutil.rmtree(layout.root / "prepared")
+    shutil.move(layout.root / "alone", layout.root / "prepared")
+    before = len(shop.journal())
+    refused = run(layout)
+    begun = [stage for word, stage, _ in shop.journal()[before:] if word == "begin"]
+    assert begun[-4:] == ["evaluate", "gate", "evaluate", "gate"], "once by DVC, once since the champion is another"
+    assert (refused.is_failed(), refused.name) == (True, "ReviewRefused"), "this gate's second verdict is as stale as its first"
+    assert "judged beside nobody" in (refused.message or "")
+    assert Live.read(layout.live).version == 1

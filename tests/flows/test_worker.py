@@ -54,7 +54,7 @@ def working(shop: Shop) -> Iterator[subprocess.Popen[bytes]]:
     record = shop.root / "logs" / "worker"
     record.unlink(missing_ok=True)
     with running(WORKER, shop.root, shop.environment, record) as process:
-        await_that(lambda: "started!" in record.read_text() or process.poll() is not None, 90, "the worker starts")
+        await_that(lambda: "started!" in record.read_text() or process.poll() is not None, 600, "the worker starts")
         assert process.poll() is None, record.read_text()
         try:
             yield process

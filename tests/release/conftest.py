@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from packshot.evaluation.review import ReleaseParams
+from packshot.images.shards import Split, SplitName
 from packshot.images.sheet import encode_png
 from packshot.images.split import PrepareParams
 from packshot.layout import Layout
@@ -24,14 +25,15 @@ from packshot.models.weights import WeightsCard, save_weights
 from packshot.params import Params
 from packshot.records import (
     Checkpoint,
-    Dataset,
     Estimate,
     EvaluationReport,
     Finding,
     ImageSpec,
     Judgement,
+    Live,
     Score,
     Scorecard,
+    Standing,
     TrackedRuns,
     ValidationReport,
     Verdict,
@@ -39,6 +41,8 @@ from packshot.records import (
 )
 from packshot.sources import IngestParams
 from packshot.sources.drift import Profile
+from tests.evaluation.shapes import draw_shapes
+from tests.stages.datasets import pack_dataset
 
 CATEGORIES = ("lamp", "mug", "shirt")
 CATALOG, DATASET, EVIDENCE, POLICY = "c" * 64, "d" * 64, "e" * 64, "a" * 64
@@ -69,8 +73,11 @@ class Shop:
         )
         report.write(self.layout.stage("validate") / "report.json")
         Profile(catalog=CATALOG, photos=PHOTOS, columns=()).write(self.layout.stage("validate") / "profile.json")
-        dataset = Dataset(image=ImageSpec(size=16), categories=CATEGORIES, splits=(), catalog=CATALOG, digest=DATASET)
-        dataset.write(self.layout.stage("prepare") / "dataset.json")
+        photos = replace(draw_shapes(12, side=16), categories=np.arange(12) % len(CATEGORIES))
+        splits: dict[SplitName, Split] = {"train": photos}
+        prepared = self.layout.stage("prepare")
+        dataset = pack_dataset(prepared, splits, ImageSpec(size=16), CATEGORIES, digest=DATASET)
+        dataset.model_copy(update={"catalog": CATALOG}).write(prepared / "dataset.json")
 
     def train(self, seed: int, *, psnr: float = 20.0, passed: bool = True, mlflow_run: str = "", broken: bool = False) -> Verdict:
         """Leave behind what train, evaluate and gate do, for weights that `seed` alone decides."""
@@ -101,7 +108,11 @@ class Shop:
             Score(metric="coverage", estimate=Estimate(value=None, n=3, note="needs 64 pictures, there are 3")),
         )
         report = EvaluationReport(
-            dataset=DATASET, evidence=EVIDENCE, references=(), scorecards=(Scorecard(checkpoint=checkpoint, scores=scores),)
+            dataset=DATASET,
+            evidence=EVIDENCE,
+            references=(),
+            champion=self.standing(),
+            scorecards=(Scorecard(checkpoint=checkpoint, scores=scores),),
         )
         report.write(folder / "report.json")
         photos = {
@@ -118,6 +129,13 @@ class Shop:
         for name in ("vae-a-30-samples.png", "vae-a-30-reconstructions.png", "gan-a-30-samples.png"):
             write_bytes(folder / "pictures" / name, encode_png(picture))
 
+    def standing(self) -> Standing | None:
+        """The champion, as an evaluation made now would find it."""
+        if not self.layout.live.is_file():
+            return None
+        live = Live.read(self.layout.live)
+        return Standing(model=live.model, version=live.version, sha256=live.sha256, family="vae")
+
     def _gate(self, checkpoint: Checkpoint, psnr: float, *, passed: bool) -> Verdict:
         folder = self.layout.stage("gate")
         finding = Finding(
@@ -131,10 +149,15 @@ class Shop:
             state="pass" if passed else "reject",
             margin=psnr - 18,
         )
+        findings = (finding,)
+        if champion := self.standing():
+            words = "psnr less the champion's > 0"
+            gain = {"kind": "champion", "bound": words, "limit": 0.0, "value": 0.6, "low": 0.4, "high": 0.8}
+            findings = (finding, finding.model_copy(update=gain))
         reason = f"psnr is {psnr:.1f} | it {'keeps' if passed else 'does not keep'} to psnr >= 18"
         other = checkpoint.model_copy(update={"run": "gan-a", "family": "gan", "sha256": "9" * 64})
         judgements = (
-            Judgement(checkpoint=checkpoint, findings=(finding,), passed=passed, reason=reason),
+            Judgement(checkpoint=checkpoint, findings=findings, passed=passed, reason=reason),
             Judgement(checkpoint=other, findings=(), passed=False, reason="psnr was not measured"),
         )
         verdict = Verdict(
@@ -143,6 +166,8 @@ class Shop:
             primary="psnr",
             candidate=checkpoint if passed else None,
             judgements=judgements,
+            champion=champion,
+            compared=champion is not None,
             dataset=DATASET,
             evidence=EVIDENCE,
             policy=POLICY,

@@ -7,6 +7,7 @@ import sqlite3
 from datetime import date
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from packshot.adapters.registry import Registry
@@ -23,16 +24,21 @@ from packshot.release.register import register
 from packshot.release.review import review
 from packshot.release.rollback import rollback
 from packshot.release.smoke import smoke
+from packshot.release.stale import verdict_is_stale
 from packshot.release.status import status
 from packshot.release.transaction import Transaction
 from packshot.sources.drift import champion_profile
-from tests.release.conftest import CATALOG, Shop
+from tests.release.conftest import CATALOG, DATASET, Shop
 
 NOWHERE = "http://127.0.0.1:9"
 
 
 def release(shop: Shop, seed: int, psnr: float = 20.0) -> Live:
     shop.train(seed, psnr=psnr)
+    return release_verdict(shop)
+
+
+def release_verdict(shop: Shop) -> Live:
     register(shop.params(), shop.layout)
     review(shop.params(), shop.layout, by="ada")
     return promote(shop.params(), shop.layout, by="ada")
@@ -193,24 +199,48 @@ def test_without_a_candidate_there_is_nothing_to_review_or_promote(shop: Shop) -
             act(shop.params(), shop.layout, by="ada")
 
 
-def test_the_policy_approves_what_is_not_worse(shop: Shop) -> None:
+def test_the_policy_approves_what_the_gate_compared_with_the_champion(shop: Shop) -> None:
     assert release(shop, 1).epoch == 1
     assert release(shop, 2, psnr=21.0).epoch == 2
     reason = Ledger(shop.layout.ledger).history()[1].reason
-    assert reason.startswith("policy: superior to the champion on the same photos: psnr +")
+    assert reason == "policy: on the same photos and seeds as version 1: psnr +0.6 [+0.4, +0.8]"
 
 
-def test_the_policy_refuses_what_is_worse_and_no_person_can_lift_that(shop: Shop) -> None:
+def test_what_could_not_be_compared_asks_people(shop: Shop) -> None:
     release(shop, 1)
-    shop.train(2, psnr=19.0)
+    verdict = shop.train(2)
+    verdict.model_copy(update={"compared": False}).write(shop.layout.stage("gate") / "verdict.json")
     register(shop.params(), shop.layout)
-    with pytest.raises(ReviewRefused, match="inferior to the champion"):
+    with pytest.raises(ReviewRefused, match="1 person must approve: the gate could not compare it with version 1"):
+        review(shop.params(), shop.layout, by="ada")
+    review(shop.params(), shop.layout, by="ada", approve=True, reason="another size was asked for")
+    assert promote(shop.params(), shop.layout, by="ada").version == 2
+
+
+def test_a_verdict_beside_another_champion_is_stale_and_no_person_can_lift_that(shop: Shop) -> None:
+    shop.train(2)
+    register(shop.params(), shop.layout)
+    judged_alone = Verdict.read(shop.layout.stage("gate") / "verdict.json")
+    assert not verdict_is_stale(shop.layout)
+    release(shop, 1)
+    assert not verdict_is_stale(shop.layout), "its own promotion makes no verdict stale"
+    judged_alone.write(shop.layout.stage("gate") / "verdict.json")
+    assert verdict_is_stale(shop.layout)
+    registry(shop).point("candidate", 1)
+    with pytest.raises(ReviewRefused, match="judged beside nobody, who is not champion now"):
         review(shop.params(), shop.layout, by="ada")
     with pytest.raises(ReviewRefused, match="no approval can lift this"):
         review(shop.params(), shop.layout, by="ada", approve=True, reason="I like it")
-    with pytest.raises(ReviewRefused, match="inferior"):
+    with pytest.raises(ReviewRefused, match="judged beside nobody"):
         promote(shop.params(), shop.layout, by="ada")
-    assert status_version(shop) == 1
+    assert status_version(shop) == 2
+
+
+def test_what_a_champion_has_learnt_from_is_kept(shop: Shop) -> None:
+    release(shop, 1)
+    kept = pq.read_table(shop.layout.learnt / f"{DATASET}.parquet")
+    assert kept.column_names == ["id", "group"]
+    assert kept.num_rows == 12
 
 
 def status_version(shop: Shop) -> int | None:
@@ -262,17 +292,17 @@ def test_a_person_says_who_and_why(shop: Shop) -> None:
             review(shop.params(), shop.layout, by=by, approve=True, reason=reason)
 
 
-def test_a_review_is_stale_once_another_champion_stands(shop: Shop) -> None:
+def test_a_review_is_stale_once_somebody_promoted_or_rolled_back_since(shop: Shop) -> None:
     params = shop.params("manual")
-    shop.train(1)
-    register(params, shop.layout)
-    review(params, shop.layout, by="Bob", approve=True, reason="sharp")
-    shop.train(2)
-    register(params, shop.layout)
-    review(params, shop.layout, by="Bob", approve=True, reason="sharper")
-    promote(params, shop.layout, by="ada")
-    shop.train(1)
-    register(params, shop.layout)
+    for seed in (1, 3, 2):
+        shop.train(seed)
+        register(params, shop.layout)
+        review(params, shop.layout, by="Bob", approve=True, reason="sharper")
+        if seed != 3:
+            promote(params, shop.layout, by="ada")
+    rollback(shop.layout, by="ada", reason="too dark")
+    assert status_version(shop) == 1
+    registry(shop).point("candidate", 2)
     with pytest.raises(ReviewRefused, match="earlier reviews are stale"):
         promote(params, shop.layout, by="ada")
 
@@ -301,7 +331,7 @@ def test_a_promotion_is_in_ledger_store_live_record_and_alias(shop: Shop) -> Non
 def test_promoting_the_champion_again_changes_nothing(shop: Shop) -> None:
     live = release(shop, 1)
     written = shop.layout.live.stat().st_mtime_ns
-    assert release(shop, 1) == live
+    assert release_verdict(shop) == live
     assert len(Ledger(shop.layout.ledger).history()) == 1
     assert shop.layout.live.stat().st_mtime_ns == written
 

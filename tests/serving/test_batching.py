@@ -103,7 +103,7 @@ def test_what_is_cancelled_is_not_worked_on(batcher: Batcher) -> None:
     batcher.cancel(left)
     gate.let(10)
     assert batcher.submit(gate.work, [1]).done.result(30) == [10]
-    assert gate.batches == [[100, 101, 102, 103], [1]] or gate.batches[0] == [100]
+    assert gate.batches == [[100, 101, 102, 103], [1]]
     with pytest.raises(CancelledError):
         left.done.result(30)
 

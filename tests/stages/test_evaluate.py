@@ -2,23 +2,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from packshot.errors import DataRejected, IntegrityError, MissingArtifact
+from packshot.evaluation.comparison import UNPAIRED
 from packshot.evaluation.evidence import pick
-from packshot.evaluation.gate import Bound
 from packshot.evaluation.metrics import METRICS
-from packshot.evaluation.review import read_photo_scores
+from packshot.evaluation.policy import Bound
 from packshot.evaluation.scoring import gather_real_side
 from packshot.images.shards import Split, SplitName
 from packshot.layout import Layout
 from packshot.models import gan, vae
-from packshot.models.weights import WeightsCard, save_weights
+from packshot.models.weights import WeightsCard, load_weights, save_weights
 from packshot.params import Params, load_params
 from packshot.records import (
     Checkpoint,
@@ -26,9 +28,13 @@ from packshot.records import (
     Dataset,
     EvaluationReport,
     ImageSpec,
+    Live,
+    ServiceCard,
+    Speed,
     Tracked,
     TrackedRuns,
     TrainReport,
+    find_estimate,
 )
 from packshot.stages.evaluate import evaluate
 from packshot.stages.gate import gate
@@ -101,7 +107,7 @@ def test_every_checkpoint_gets_every_metric_by_the_same_protocol(judged):
     assert [card.reconstruction for card in report.scorecards] == ["encoded", "searched"]
     for card in report.scorecards:
         assert tuple(score.metric for score in card.scores) == tuple(
-            name for name, metric in METRICS.items() if not metric.conditioned
+            name for name, metric in METRICS.items() if metric.when == "always"
         )
         assert card.estimate("psnr").value is not None
         assert card.estimate("kid").value is None, "40 reference photos are too few"
@@ -112,13 +118,17 @@ def test_every_checkpoint_gets_every_metric_by_the_same_protocol(judged):
 
 def test_scores_stand_by_photo_and_add_up_to_the_mean(judged):
     layout, report = judged
-    path = layout.stage("evaluate") / "photos.parquet"
-    assert pq.read_table(path).num_rows == 24 + 8
+    photos = pq.read_table(layout.stage("evaluate") / "photos.parquet").to_pandas()
+    assert len(photos) == 24 + 8
     for card in report.scorecards:
-        scores = read_photo_scores(path, card.checkpoint.name, report.evidence)
-        assert scores.reconstruction == card.reconstruction
-        assert scores.psnr.mean() == pytest.approx(card.estimate("psnr").value)
-        assert scores.ssim.mean() == pytest.approx(card.estimate("ssim").value)
+        mine = photos[photos["checkpoint"] == card.checkpoint.name]
+        assert set(mine["reconstruction"]) == {card.reconstruction}
+        for name in ("psnr", "ssim", "perceptual_catalog"):
+            assert mine[name].mean() == pytest.approx(card.estimate(name).value)
+        assert mine["ms_ssim"].isna().all(), "16 pixels are too small for two scales"
+        assert mine["psnr_champion"].isna().all(), "there is no champion"
+        worst = mine.sort_values("psnr")["id"].tolist()[:10]
+        assert [photo.id for photo in card.worst] == worst
 
 
 def test_metrics_are_plain_numbers_by_run(judged):
@@ -132,7 +142,7 @@ def test_metrics_are_plain_numbers_by_run(judged):
 def test_pictures_of_every_checkpoint_are_made(judged):
     layout, _ = judged
     names = sorted(path.name for path in (layout.stage("evaluate") / "pictures").iterdir())
-    kinds = ("nearest", "reconstructions", "samples", "worst")
+    kinds = ("alike", "nearest", "reconstructions", "samples", "worst")
     assert names == sorted(f"{run}-0-{kind}.png" for run in CONFIGS for kind in kinds)
 
 
@@ -140,6 +150,8 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(judged, params, tmp_path):
     layout, _ = judged
     other = make_shop(tmp_path, small_splits())
     evaluate(params, other)
+    clock = "speed.json"
+    shutil.copy(layout.stage("evaluate") / clock, other.stage("evaluate") / clock)  # no clock says the same twice
     gate(params, other)
     gate(params, layout)
     for name in ("evaluate", "gate"):
@@ -153,7 +165,9 @@ def test_what_an_earlier_evaluation_left_does_not_stand_beside_the_new_one(judge
     (layout.stage("evaluate") / ".gitignore").write_text("/report.json")
     evaluate(params, layout)
     (layout.stage("evaluate") / ".gitignore").unlink()  # DVC's own: it stayed
-    assert digests(layout.stage("evaluate")) == before
+    after = digests(layout.stage("evaluate"))
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} <= {"speed.json"}
 
 
 def test_an_untrained_model_gets_an_answer_and_no_error(judged, params):
@@ -190,7 +204,10 @@ def test_models_with_attributes_are_asked_for_them_and_measured_by_them(params, 
     assert report.conditions == SHADE
     assert "attribute_consistency_real" in {told.metric for told in report.references}
     for card in report.scorecards:
-        assert tuple(told.metric for told in card.scores) == tuple(METRICS)
+        assert tuple(told.metric for told in card.scores) == tuple(
+            name for name, metric in METRICS.items() if metric.when in {"always", "conditioned"}
+        )
+        assert {"shade cold", "shade warm"} <= {one.name for one in card.slices}
         assert card.estimate("attribute_consistency").n > 40
         assert (layout.stage("evaluate") / "pictures" / f"{card.checkpoint.run}-0-attributes.png").is_file()
     bound = {"metric": "attribute_consistency", "at_least": {"of": "attribute_consistency_real"}, "when": "conditioned"}
@@ -244,3 +261,148 @@ def test_a_tracking_server_that_is_away_does_not_stop_an_evaluation(params, tmp_
     tracked = tuple(Tracked(run=run, mlflow_run="0" * 32, experiment="packshot") for run in CONFIGS)
     TrackedRuns(runs=tracked).write(layout.stage("train") / "tracked.json")
     assert evaluate(params, layout).scorecards
+
+
+def test_what_models_cost_stands_beside_the_report(judged):
+    layout, report = judged
+    speed = Speed.read(layout.stage("evaluate") / "speed.json")
+    assert [cost.sha256 for cost in speed.costs] == [card.checkpoint.sha256 for card in report.scorecards]
+    for card, cost in zip(report.scorecards, speed.costs, strict=True):
+        weights = layout.stage("train") / card.checkpoint.path
+        assert card.estimate("size_mb").value == pytest.approx(weights.stat().st_size / 1e6)
+        assert cost.latency_ms.value > 0
+
+
+# --- beside a champion ---------------------------------------------------------------------------------------------------
+
+
+def crown(layout: Layout, weights: Path, sha256: str, *, dataset: str = DIGEST, version: int = 7) -> None:
+    """Make weights the champion that live.json names."""
+    model, _ = load_weights(weights, sha256)
+    folder = layout.var / "shelf"
+    card = ServiceCard(
+        model="packshot",
+        version=version,
+        sha256=sha256,
+        family="vae",
+        image=model.image,
+        categories=model.categories,
+        dataset=dataset,
+        data_version="",
+        git_commit="",
+        run="vae",
+        scores=(),
+    )
+    card.write(folder / "card.json")
+    live = {"epoch": 1, "model": "packshot", "version": version, "sha256": sha256}
+    Live(**live, weights=str(weights), card=str(folder / "card.json")).write(layout.live)
+
+
+def make_champion(folder: Path, *, seed: int = 5, categories: tuple[str, ...] = KINDS, size: int = 16) -> tuple[Path, str]:
+    """An untrained VAE of the shop's own kind."""
+    image = ImageSpec(size=size)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = CONFIGS["vae"].build(image, categories)
+    card = WeightsCard(
+        config=CONFIGS["vae"],
+        image=image,
+        categories=categories,
+        conditions=(),
+        run="vae",
+        step=0,
+        dataset=DIGEST,
+        params="2" * 64,
+        seed=seed,
+    )
+    path = folder / f"champion-{seed}-{size}-{len(categories)}.safetensors"
+    return path, save_weights(path, model, card)
+
+
+def test_the_champion_is_measured_on_the_same_photos_and_seeds(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    crown(layout, *make_champion(tmp_path))
+    report = evaluate(params, layout)
+    assert report.champion.version == 7
+    assert report.champion.comparable
+    vae_card, gan_card = report.scorecards
+    own = find_estimate(report.champion_scores, "psnr")
+    gain = find_estimate(vae_card.over_champion, "psnr")
+    assert gain.value == pytest.approx(vae_card.estimate("psnr").value - own.value)
+    assert gain.n == 24
+    assert find_estimate(gan_card.over_champion, "psnr").note == UNPAIRED
+    assert find_estimate(gan_card.over_champion, "class_consistency").n == 64
+    pictures = {path.name for path in (layout.stage("evaluate") / "pictures").iterdir()}
+    assert {"vae-0-beside.png", "vae-0-changed.png", "gan-0-beside.png"} <= pictures
+    photos = pq.read_table(layout.stage("evaluate") / "photos.parquet").to_pandas()
+    mine = photos[photos["checkpoint"] == "vae@0"]
+    assert (mine["psnr"] - mine["psnr_champion"]).mean() == pytest.approx(gain.value)
+    verdict = gate(params, layout)
+    assert verdict.champion == report.champion
+    page = (layout.stage("gate") / "report.html").read_text()
+    assert "Beside the champion, version 7" in page
+    assert report.champion.sha256 in page
+
+
+def test_the_champion_s_own_weights_are_not_compared_with_themselves(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    point = TrainReport.read(layout.stage("train") / "report.json").checkpoints[0]
+    crown(layout, layout.stage("train") / point.path, point.sha256)
+    card = evaluate(params, layout).scorecards[0]
+    assert card.checkpoint.sha256 == point.sha256
+    assert card.over_champion == ()
+    assert (
+        find_estimate(card.scores, "psnr").value
+        == find_estimate(EvaluationReport.read(layout.stage("evaluate") / "report.json").champion_scores, "psnr").value
+    )
+
+
+def test_a_champion_that_lacks_a_category_is_compared_in_the_others(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    crown(layout, *make_champion(tmp_path, categories=tuple(reversed(KINDS[1:]))))
+    report = evaluate(params, layout)
+    assert report.champion.lacks == KINDS[:1]
+    assert KINDS[0] in report.champion.reason
+    gain = find_estimate(report.scorecards[0].over_champion, "psnr")
+    assert gain.n == 18, "a quarter of the 24 held-out photos is of the category that it lacks"
+    lacking = next(one for one in report.scorecards[0].slices if one.name == f"category {KINDS[0]}")
+    assert find_estimate(lacking.over_champion, "psnr").value is None
+    assert find_estimate(lacking.scores, "psnr").n == 6
+
+
+@pytest.mark.parametrize(
+    ("champion", "why"), [({"size": 32}, "32 pixels"), ({"categories": ("lamp", "mug")}, "none of the categories")]
+)
+def test_a_champion_of_another_kind_stands_and_cannot_be_compared(params, tmp_path, champion, why):
+    layout = make_shop(tmp_path, small_splits())
+    crown(layout, *make_champion(tmp_path, **champion))
+    report = evaluate(params, layout)
+    assert not report.champion.comparable
+    assert why in report.champion.reason
+    assert report.champion_scores == ()
+    assert not gate(params, layout).compared
+
+
+def test_a_champion_whose_weights_are_damaged_stops_no_evaluation(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    path, sha256 = make_champion(tmp_path)
+    crown(layout, path, sha256)
+    path.write_bytes(b"other bytes")
+    report = evaluate(params, layout)
+    assert not report.champion.comparable
+    assert "cannot be read" in report.champion.reason
+
+
+def test_photos_that_the_champion_has_learnt_from_are_left_out_of_the_comparison(params, tmp_path):
+    splits = small_splits()
+    layout = make_shop(tmp_path, splits)
+    crown(layout, *make_champion(tmp_path), dataset="7" * 64)
+    unknown = evaluate(params, layout)
+    assert "not known here" in unknown.champion.reason
+    assert find_estimate(unknown.scorecards[0].over_champion, "psnr").n == 24
+    learnt = [*splits["train"].ids[:5], *splits["test"].ids[:9]]
+    layout.learnt.mkdir(parents=True)
+    pq.write_table(pa.table({"id": learnt, "group": learnt}), layout.learnt / f"{'7' * 64}.parquet")
+    report = evaluate(params, layout)
+    assert "left out" in report.champion.reason
+    assert find_estimate(report.scorecards[0].over_champion, "psnr").n == 15

@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from packshot.evaluation.gate import judge
+from packshot.evaluation.policy import Bound, ChampionRules
 from packshot.evaluation.report import render_report
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
 from packshot.params import load_params
-from packshot.records import Verdict
+from packshot.records import Control, Cost, Estimate, Score, Slice, Speed, Standing, Verdict
 from packshot.stages.gate import gate
 from tests.conftest import ROOT
 from tests.evaluation.reports import card, estimate, report
@@ -28,6 +30,10 @@ def layout(tmp_path) -> Layout:
         card("gan@10", {"psnr": 2.0}, how="searched"),
     )
     report(*cards, references={"psnr_mean_photo": 13.0, "kid_blur_1px": 0.2}).write(folder / "report.json")
+    vae = cards[0].checkpoint.sha256
+    latency = Estimate(value=12.5, low=12.0, high=13.0, n=99)
+    cost = Cost(sha256=vae, size_mb=3.0, parameters=1, latency_ms=latency, micro_batch=8, threads=1, processor="any")
+    Speed(costs=(cost,)).write(folder / "speed.json")
     (folder / "pictures").mkdir()
     (folder / "pictures" / "vae-10-samples.png").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
     return layout
@@ -42,7 +48,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "line", "rect", "circle"}:
+        if tag not in {"meta", "img", "br", "line", "rect", "circle"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -79,6 +85,40 @@ def test_the_page_opens_offline_and_is_whole(layout):
     assert "vae@10 goes on" in text
 
 
+def test_what_the_clock_said_is_told_and_can_be_bounded(layout):
+    gate(PARAMS, layout)
+    assert "12.50" in (layout.stage("gate") / "report.html").read_text()
+    for limit, passed in ((20.0, True), (12.5, False)):
+        bounds = (*PARAMS.gate.bounds, Bound(metric="latency_ms", at_most=limit))
+        strict = PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update={"bounds": bounds})})
+        assert gate(strict, layout).passed is passed
+
+
+def test_the_page_shows_champion_slices_controls_and_curves(layout):
+    gain = Score(metric="psnr", estimate=estimate(-0.7, 0.2, n=40))
+    shoes = Slice(name="category <shoes>", scores=(Score(metric="psnr", estimate=estimate(20.0)),), over_champion=(gain,))
+    base = report(card("a@1", {"psnr": estimate(24, 0.3)}).model_copy(update={"over_champion": (gain,), "slices": (shoes,)}))
+    champion = Standing(model="packshot", version=3, sha256="c" * 64, family="vae", lacks=("hat",), reason="it cannot draw a hat")
+    controls = (Control(name="real", must="pass", scores=()), Control(name="mean_photo", must="fail", scores=()))
+    told = {"champion": champion, "champion_scores": (Score(metric="psnr", estimate=estimate(24.7)),), "controls": controls}
+    rules = ChampionRules.model_validate_json("""{"superior": false, "slices": {"not_worse": [{"metric": "psnr", "by": 0.5}]}}""")
+    policy = PARAMS.gate.model_copy(update={"champion": rules, "controls": ("real", "mean_photo")})
+    base = base.model_copy(update=told)
+    text = render_report(judge(base, policy), base, {}, {"a": encode_png(np.zeros((8, 8, 3), np.uint8))})
+    assert not Page(text).open
+    for words in (
+        "Beside the champion, version 3",
+        "it cannot draw a hat",
+        "-0.700",
+        "category &lt;shoes&gt;",
+        "psnr of category &lt;shoes&gt; less the champion&#x27;s &gt;= -0.5",
+        "Is the gate itself sound?",
+        "The training of a",
+        "c" * 64,
+    ):
+        assert words in text, words
+
+
 def test_names_cannot_break_out_of_the_page():
     base = report(card("a@1", {"psnr": 1.0}))
     verdict = gate_verdict(base).model_copy(update={"reason": "<script>alert(1)</script>"})
@@ -86,8 +126,6 @@ def test_names_cannot_break_out_of_the_page():
 
 
 def gate_verdict(base):
-    from packshot.evaluation.gate import judge
-
     return judge(base, PARAMS.gate)
 
 

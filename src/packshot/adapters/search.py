@@ -214,7 +214,7 @@ def _draw_history(box: Any, tried: list[Tried], metric: str, *, maximise: bool) 
     box.xaxis.get_major_locator().set_params(integer=True)
     box.tick_params(labelsize=7)
     if tried:
-        box.legend(fontsize=7, frameon=False)
+        box.legend(loc="upper left" if maximise else "lower left", fontsize=7, framealpha=0.8, edgecolor="none")
 
 
 def _draw_setting(box: Any, tried: list[Tried], name: str, parameter: Parameter) -> None:

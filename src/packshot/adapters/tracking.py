@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from packshot.adapters.spool import Ended, Event, Measured, Noted, Opening, Pictured, Spool
@@ -123,8 +123,15 @@ class Tracking:
         runlog.connect()
         return runlog
 
-    def annotate(self, mlflow_run: str, metrics: Mapping[str, float], step: int, pictures: Mapping[str, Path]) -> None:
-        """Add what evaluate found to a run: metrics at `step`, and pictures by name as artifacts under evaluation/<step>/.
+    def annotate(
+        self,
+        mlflow_run: str,
+        metrics: Mapping[str, float],
+        step: int,
+        pictures: Mapping[str, Path],
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Add what evaluate and gate found to a run: metrics at `step`, pictures by name below evaluation/<step>/, and tags.
 
         A run that the server does not know, or a server that does not answer, is a warning.
         """
@@ -143,6 +150,8 @@ class Tracking:
             for name, path in pictures.items():
                 with Image.open(path) as picture:
                     client.log_image(known, picture, artifact_file=f"evaluation/{step}/{_name(name)}.png")
+            for name, text in tags.items():
+                client.set_tag(known, name, text)
         except Exception as error:
             log.warning("the evaluation of %s is not shown in MLflow: %s", mlflow_run, _reason(error))
 

@@ -30,8 +30,8 @@ FEWEST = 50
 NEIGHBOURS = 5
 RESAMPLES = 1_000
 """Of intervals: these are for a standard error, and no one's verdict."""
-REDRAWN = frozenset({"psnr", "ssim", "psnr_over_pca", "ssim_over_pca", "psnr_over_nearest", "exact_photos"})
-"""Metrics of photos that a model draws again."""
+TOO_DEAR = frozenset({"robustness", "size_mb", "latency_ms", "fid", "kid_inception"})
+"""Metrics that say nothing while a model trains, or would take longer than the training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,10 @@ class DevJudge:
         if len(val) < FEWEST:
             advice = "raise prepare.val_share, or take train.dev out"
             raise UsageError(f"the split 'val' has {len(val)} photos, fewer than {FEWEST}", where=where, advice=advice)
-        if METRICS[metric].conditioned and not any(condition.kind == "label" for condition in dataset.conditions):
+        if metric in TOO_DEAR:
+            raise UsageError("it is not measured while a model trains", where=where, advice="take another one, such as kid")
+        conditioned = METRICS[metric].when == "conditioned"
+        if conditioned and not any(condition.kind == "label" for condition in dataset.conditions):
             raise UsageError("models are told no label attribute", where=where, advice="name one in prepare.conditions")
         looked_at = pick(training, fold(training)[0])
         photos = pick(val, spread(val.categories))
@@ -83,9 +86,7 @@ class DevJudge:
             seed=seed,
             resamples=RESAMPLES,
             conditions=dataset.conditions,
-            attributes=(
-                train_attribute_eyes(looked_at, dataset.conditions, extractor, cache) if METRICS[metric].conditioned else {}
-            ),
+            attributes=(train_attribute_eyes(looked_at, dataset.conditions, extractor, cache) if conditioned else {}),
         )
         eyes = [real.catalog.digest, real.pixels.digest, *(eyes.digest for eyes in real.attributes.values())]
         parts = [PROTOCOL, "dev-1", dataset.digest, metric, samples, seed, *eyes]
@@ -97,7 +98,7 @@ class DevJudge:
 
     def require_measurable(self, model: ImageModel) -> None:
         """Raise UsageError where the metric is of photos drawn again, and the model would have to search for them."""
-        if self.metric in REDRAWN and not model.encodes:
+        if METRICS[self.metric].of == "photos" and not model.encodes:
             raise UsageError(
                 "the model does not encode photos: to search for them is too costly while it trains",
                 where=f"train.dev.metric: {self.metric}",
@@ -108,7 +109,7 @@ class DevJudge:
         """The metric of a model that is ready to be deployed; withheld where it draws pixels that are no numbers."""
         real, asked = self.real, np.empty(0, dtype=np.int64)
         try:
-            if self.metric in REDRAWN:
+            if METRICS[self.metric].of == "photos":
                 evidence = Evidence(real, np.empty((0, *model.image.shape), dtype=np.uint8), asked, self._redraw(model))
             else:
                 asked = apportion(real.training.categories, len(real.names), self.samples)

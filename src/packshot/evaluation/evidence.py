@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from packshot.evaluation.attributes import Conditions, Named, read_labels
 from packshot.evaluation.baselines import PrincipalComponents, mean_picture, nearest_photos
 from packshot.evaluation.diversity import Alikeness, measure_alikeness
+from packshot.evaluation.kept import Keep, compute_now
 from packshot.evaluation.kid import unit_scale
 from packshot.evaluation.memorisation import nearest_training, training_gaps
+from packshot.evaluation.ms_ssim import SMALLEST, ms_ssim
 from packshot.evaluation.neighbours import FEWEST, Neighbours, meet_neighbours
+from packshot.evaluation.perceptual import LayeredEyes, perceptual_distance
 from packshot.evaluation.psnr import psnr
 from packshot.evaluation.ssim import ssim
 from packshot.images.shards import Split
-from packshot.records import Condition
+from packshot.records import Condition, Cost, WorstPhoto
 
+PhotoMetric = Literal["psnr", "ssim", "ms_ssim", "perceptual"]
+"""What is measured of each photo that is drawn again."""
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -38,8 +43,8 @@ class Eyes(Protocol):
         """The features (N, D)."""
 
 
-class ClassifierEyes(Eyes, Protocol):
-    """Eyes that can also say what they see."""
+class ClassifierEyes(Eyes, LayeredEyes, Protocol):
+    """Eyes that can also say what they see, and show it layer by layer."""
 
     def classify(self, pictures: Pixels) -> Labels:
         """The category of each picture (N,)."""
@@ -56,6 +61,10 @@ class Scores:
     def measure(cls, pictures: Pixels, photos: Pixels) -> Scores:
         """Score bytes against bytes."""
         return cls(psnr(pictures, photos, data_range=255), ssim(pictures, photos, data_range=255))
+
+    def keep(self, rows: NDArray[np.int64]) -> Scores:
+        """Those of some of the pictures."""
+        return Scores(self.psnr[rows], self.ssim[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +90,10 @@ class RealSide:
     """What models are conditioned on beside the category."""
     attributes: Mapping[str, ClassifierEyes] = field(default_factory=dict)
     """For each label among them that enough photos have, eyes that tell its values apart: they were trained as `catalog` was."""
+    inception: Eyes | None = None
+    """Inception, where its weights are at hand: the eyes of the FID."""
+    keep: Keep = compute_now
+    """What was computed of these photos before need not be computed again."""
 
     @property
     def labelled(self) -> bool:
@@ -103,38 +116,61 @@ class RealSide:
         return self.name_attributes(np.asarray(self.unseen.images), self.unseen.conditions)
 
     @cached_property
+    def catalog_raw(self) -> Floats:
+        return self.keep("catalog", lambda: self.catalog.see(self.reference.images))
+
+    @cached_property
+    def pixels_raw(self) -> Floats:
+        return self.keep("pixels", lambda: self.pixels.see(self.reference.images))
+
+    @cached_property
     def catalog_scale(self) -> float:
-        return unit_scale(self.catalog.see(self.reference.images))
+        return unit_scale(self.catalog_raw)
 
     @cached_property
     def pixels_scale(self) -> float:
-        return unit_scale(self.pixels.see(self.reference.images))
+        return unit_scale(self.pixels_raw)
 
     @cached_property
     def catalog_features(self) -> Floats:
-        return self.catalog.see(self.reference.images) / self.catalog_scale
+        return self.catalog_raw / self.catalog_scale
 
     @cached_property
     def pixels_features(self) -> Floats:
-        return self.pixels.see(self.reference.images) / self.pixels_scale
+        return self.pixels_raw / self.pixels_scale
+
+    @cached_property
+    def inception_features(self) -> Floats | None:
+        """As Inception gives them: published figures are in that scale."""
+        eyes = self.inception
+        return None if eyes is None else self.keep("inception", lambda: eyes.see(self.reference.images))
+
+    @cached_property
+    def unseen_isolation(self) -> Floats:
+        """From each unseen photo to the nearest reference photo, by the catalogue's own eyes."""
+        seen = self.catalog.see(np.asarray(self.unseen.images)) / self.catalog_scale
+        return nearest_training(seen, self.catalog_features)[0]
 
     @cached_property
     def training_features(self) -> Floats:
         """Of each training photo, then of each mirrored: a copy may be mirrored."""
+        return self.keep("training", self._see_training)
+
+    def _see_training(self) -> Floats:
         images = np.asarray(self.training.images)
         return np.concatenate([self.pixels.see(images), self.pixels.see(np.ascontiguousarray(images[..., ::-1]))])
 
     @cached_property
     def training_gaps(self) -> Floats:
         """How far each of `training_features` lies from its nearest other one."""
-        half = len(self.training)
-        gaps = training_gaps(self.training_features[:half], self.training_features[half:])
+        half, seen = len(self.training), self.training_features
+        gaps = self.keep("gaps", lambda: training_gaps(seen[:half], seen[half:]))
         return np.concatenate([gaps, gaps])
 
     @cached_property
     def unseen_distances(self) -> Floats:
         """From each unseen photo to its nearest training photo."""
-        return nearest_training(self.pixels.see(self.unseen.images), self.training_features)[0]
+        return self.keep("unseen", lambda: nearest_training(self.pixels.see(self.unseen.images), self.training_features)[0])
 
     @cached_property
     def unseen_recognised(self) -> Labels:
@@ -149,14 +185,21 @@ class RealSide:
         """What the trivial models score on every held-out photo."""
         photos, training = np.asarray(self.held_out.images), np.asarray(self.training.images)
         return {
-            "mean_photo": Scores.measure(mean_picture(training, len(photos)), photos),
-            "nearest_photo": Scores.measure(nearest_photos(photos, training), photos),
+            "mean_photo": self._score("mean_photo", lambda: mean_picture(training, len(photos))),
+            "nearest_photo": self._score("nearest_photo", lambda: nearest_photos(photos, training)),
         }
 
     def score_pca(self, size: int) -> Scores:
         """What PCA with `size` numbers a picture scores on every held-out photo."""
-        photos = np.asarray(self.held_out.images)
-        return Scores.measure(PrincipalComponents.fit(np.asarray(self.training.images), size).redraw(photos), photos)
+        photos, training = np.asarray(self.held_out.images), np.asarray(self.training.images)
+        return self._score(f"pca_{size}", lambda: PrincipalComponents.fit(training, size).redraw(photos))
+
+    def _score(self, name: str, redraw: Callable[[], Pixels]) -> Scores:
+        def measure() -> Floats:
+            found = Scores.measure(redraw(), np.asarray(self.held_out.images))
+            return np.stack([found.psnr, found.ssim])
+
+        return Scores(*self.keep(name, measure))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +214,30 @@ class Redrawn:
     """Of PCA with the model's latent size, on the same photos."""
     nearest: Scores
     """Of the nearest training photo, on the same photos."""
+    disturbed: Mapping[str, Floats] = field(default_factory=dict)
+    """By disturbance, the PSNR (N,) of what is drawn of photos that were disturbed before, against the undisturbed ones."""
 
     @cached_property
     def scores(self) -> Scores:
         return Scores.measure(self.pictures, np.asarray(self.photos.images))
+
+    @cached_property
+    def ms_ssim(self) -> Floats | None:
+        """Of each photo, (N,); None where the pictures are too small for two scales."""
+        if self.pictures.shape[-1] < SMALLEST:
+            return None
+        return ms_ssim(self.pictures, np.asarray(self.photos.images), data_range=255)
+
+    def keep(self, rows: NDArray[np.int64]) -> Redrawn:
+        """What concerns the photos that stand in `rows`."""
+        return Redrawn(
+            photos=pick(self.photos, rows),
+            pictures=self.pictures[rows],
+            how=self.how,
+            pca=self.pca.keep(rows),
+            nearest=self.nearest.keep(rows),
+            disturbed={name: values[rows] for name, values in self.disturbed.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +252,8 @@ class Evidence:
     redrawn: Redrawn | None = None
     conditions: Conditions | None = None
     """What else each was asked for (N, D); None where it was drawn by its category alone."""
+    cost: Cost | None = None
+    """What the model costs where it is served."""
 
     @property
     def matched(self) -> int:
@@ -227,6 +292,53 @@ class Evidence:
     @cached_property
     def alikeness(self) -> Alikeness:
         return measure_alikeness(self.drawn, self.asked, seed=self.real.seed)
+
+    @cached_property
+    def inception_features(self) -> Floats | None:
+        return None if self.real.inception is None else self.real.inception.see(self.drawn)
+
+    @cached_property
+    def isolation(self) -> Floats:
+        """From each drawn picture to the nearest reference photo, by the catalogue's own eyes."""
+        return nearest_training(self.catalog_features, self.real.catalog_features)[0]
+
+    @cached_property
+    def perceptual(self) -> Floats | None:
+        """The perceptual distance of each photo drawn again from itself, (N,); None where none was drawn again."""
+        if self.redrawn is None:
+            return None
+        return perceptual_distance(self.real.catalog, self.redrawn.pictures, np.asarray(self.redrawn.photos.images))
+
+    def photo_values(self, name: PhotoMetric) -> Floats | None:
+        """One metric of every photo drawn again, (N,); None where it cannot be measured."""
+        if self.redrawn is None:
+            return None
+        match name:
+            case "psnr":
+                return self.redrawn.scores.psnr
+            case "ssim":
+                return self.redrawn.scores.ssim
+            case "ms_ssim":
+                return self.redrawn.ms_ssim
+            case "perceptual":
+                return self.perceptual
+
+
+def find_worst(evidence: Evidence, most: int = 10) -> tuple[WorstPhoto, ...]:
+    """The photos that come back worst by PSNR, the worst first."""
+    redrawn = evidence.redrawn
+    if redrawn is None:
+        return ()
+    order = np.argsort(redrawn.scores.psnr, kind="stable")[:most]
+    return tuple(
+        WorstPhoto(
+            id=redrawn.photos.ids[row],
+            category=evidence.real.names[redrawn.photos.categories[row]],
+            psnr=float(redrawn.scores.psnr[row]),
+            ssim=float(redrawn.scores.ssim[row]),
+        )
+        for row in order
+    )
 
 
 def spread(categories: Labels) -> NDArray[np.int64]:

@@ -56,6 +56,16 @@ class Classifier(nn.Module):
         """Images in [-1, 1] (N, 3, S, S) -> (N, 4 * width)."""
         return self.body(images).mean(dim=(2, 3))  # type: ignore[no-any-return]
 
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Images in [-1, 1] (N, 3, S, S) -> the last activations on each grid, finest first, from (N, width, S, S) on."""
+        grid, seen = images, []
+        for module in self.body:
+            # What comes before a stride is the last that is seen on its grid.
+            if isinstance(module, nn.Conv2d) and module.stride > (1, 1):
+                seen.append(grid)
+            grid = module(grid)
+        return [*seen, grid]
+
     def forward(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] (N, 3, S, S) -> logits (N, categories)."""
         return self.answer(self.features(images))  # type: ignore[no-any-return]
@@ -79,6 +89,11 @@ class CatalogEyes:
     def classify(self, pictures: Pixels) -> Labels:
         """The most likely category of each (N,)."""
         return np.asarray(self._run(pictures, answer=True).argmax(axis=1), dtype=np.int64)
+
+    def look(self, pictures: Pixels) -> tuple[NDArray[np.float32], ...]:
+        """The last activations on each grid, float32 (N, C, H, W), finest first; of all pictures at once: pass many in parts."""
+        with torch.inference_mode():
+            return tuple(grid.numpy() for grid in self.network.stages(_prepare(pictures)))
 
     def _run(self, pictures: Pixels, *, answer: bool) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -168,7 +183,8 @@ def _augment(images: Tensor, chances: torch.Generator) -> Tensor:
 
 
 def _prepare(pictures: Pixels) -> Tensor:
-    return to_unit(torch.from_numpy(np.ascontiguousarray(_shrink(pictures))))
+    # A copy: torch warns of an array that it may not write to, such as a split's on disk.
+    return to_unit(torch.from_numpy(np.array(_shrink(pictures), order="C")))
 
 
 def _shrink(pictures: Pixels) -> Pixels:

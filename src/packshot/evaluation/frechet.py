@@ -16,6 +16,9 @@ from packshot.records import Estimate
 
 Floats = NDArray[np.float64]
 
+LOST = 1e-11
+"""The share of the trace that rounding may take before singular values are computed as such."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
@@ -31,12 +34,39 @@ class Gaussian:
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); the last trace from the eigenvalues of the symmetric C1^(1/2) C2 C1^(1/2)."""
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
+
+    Of factors C1 = F1 F1' and C2 = F2 F2', the last trace is the sum of the singular values of F1' F2: those of its square are
+    the eigenvalues of C1 C2. No matrix root is taken.
+    """
     gap = one.mean - other.mean
-    values, vectors = np.linalg.eigh(one.covariance)
-    root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
-    shared = np.sqrt(np.clip(np.linalg.eigvalsh(root @ other.covariance @ root), 0, None)).sum()
+    shared = _sum_singular(_factor(one.covariance).T @ _factor(other.covariance))
     return float(gap @ gap + np.trace(one.covariance) + np.trace(other.covariance) - 2 * shared)
+
+
+def _factor(covariance: Floats) -> Floats:
+    """F of F F' = covariance (D, D): triangular by Cholesky, or where that is singular (D, rank) by its eigenvalues."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        known = values > len(values) * np.finfo(np.float64).eps * values[-1]
+        return np.asarray(vectors[:, known] * np.sqrt(values[known]))
+
+
+def _sum_singular(matrix: Floats) -> float:
+    """The sum of the singular values of (K, L): as roots of eigenvalues, or where those lose too many digits, as such."""
+    if not matrix.size:
+        return 0.0
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = matrix.T
+    squares = np.linalg.eigvalsh(matrix @ matrix.T)
+    if squares[0] > 0:
+        roots = np.sqrt(squares)
+        # An eigenvalue is off by up to eps times the largest, which moves its root by that over twice the root.
+        if np.finfo(np.float64).eps * squares[-1] * (0.5 / roots).sum() < LOST * roots.sum():
+            return float(roots.sum())
+    return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
 def estimate_frechet(real: Floats, drawn: Floats) -> Estimate:

@@ -40,6 +40,30 @@ def kernel_distance(real: Floats, drawn: Floats, *, fewest: int = FEWEST) -> Est
     return estimate_normal(float(value), float(np.sqrt(variance)), min(m, n))
 
 
+def kernel_distance_difference(real: Floats, one: Floats, other: Floats, *, fewest: int = FEWEST) -> Estimate:
+    """Estimate how much farther `one` (N, D) lies from `real` (M, D) than `other` (N, D) does, by the same kernel.
+
+    Row i of both was drawn for the same category and seed. The relative test of Bounliphone et al. (2016, arXiv 1511.04581): its
+    two distances share the real pictures, so that what they have in common cancels. The interval is the exact delete-one
+    jackknife's, which leaves out a real picture, or a pair of drawn ones.
+    """
+    m, n = len(real), len(one)
+    if n != len(other):
+        raise ValueError(f"drawn pictures are compared in pairs, not {n} with {len(other)}")
+    if min(m, n) < fewest:
+        return withhold(f"needs {fewest} pictures on each side, there are {m} real and {n} drawn", min(m, n))
+    if not all(np.isfinite(features).all() for features in (real, one, other)):
+        return withhold("not every feature is a finite number", min(m, n))
+    within = _row_sums(one, one) - _self(one) - _row_sums(other, other) + _self(other)
+    across_drawn = _row_sums(one, real) - _row_sums(other, real)
+    across_real = _row_sums(real, one) - _row_sums(real, other)
+    value = within.sum() / (n * (n - 1)) - 2 * across_real.sum() / (m * n)
+    without_real = within.sum() / (n * (n - 1)) - 2 * (across_real.sum() - across_real) / ((m - 1) * n)
+    without_pair = (within.sum() - 2 * within) / ((n - 1) * (n - 2)) - 2 * (across_real.sum() - across_drawn) / (m * (n - 1))
+    variance = (m - 1) * np.var(without_real) + (n - 1) * np.var(without_pair)
+    return estimate_normal(float(value), float(np.sqrt(variance)), min(m, n))
+
+
 def _unbiased(within_real: Floats, within_drawn: Floats, across: Floats, m: int, n: int) -> Floats:
     return within_real / (m * (m - 1)) + within_drawn / (n * (n - 1)) - 2 * across / (m * n)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from packshot.evaluation.bootstrap import CONFIDENCE, estimate_normal, estimate_share, withhold
+from packshot.evaluation.bootstrap import estimate_normal, estimate_share, estimate_share_below, withhold
 from packshot.evaluation.neighbours import squared_distances
 from packshot.records import Estimate
 
@@ -44,28 +44,9 @@ def training_gaps(training: Floats, mirrored: Floats, block: int = 1024) -> Floa
 def estimate_copy_rate(drawn: Floats, unseen: Floats, *, resamples: int, seed: int) -> Estimate:
     """Estimate the share of drawn pictures that lie nearer to a training photo than all but 1 % of unseen photos do.
 
-    Takes both sets' distances to their nearest training photo. The bootstrap redraws both: the quantile is uncertain too.
+    Takes both sets' distances to their nearest training photo.
     """
-    if min(len(drawn), len(unseen)) < FEWEST:
-        return withhold(
-            f"needs {FEWEST} drawn and {FEWEST} unseen pictures, there are {len(drawn)} and {len(unseen)}", len(drawn)
-        )
-    ordered, random = np.sort(drawn), np.random.default_rng(seed)
-
-    def share(limits: Floats) -> Floats:
-        return np.searchsorted(ordered, limits, side="left") / len(ordered)
-
-    def limits_of(draws: int) -> Floats:
-        picks = random.integers(0, len(unseen), size=(draws, len(unseen)))
-        return np.asarray(np.quantile(unseen[picks], QUANTILE, axis=1))
-
-    block = max(1, 2_000_000 // len(unseen))
-    limits = np.concatenate([limits_of(min(block, resamples - start)) for start in range(0, resamples, block)])
-    redrawn = random.binomial(len(ordered), share(limits)) / len(ordered)
-    value = float(share(np.quantile(unseen, [QUANTILE]))[0])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(redrawn, [tail, 1 - tail])
-    return Estimate(value=value, low=min(value, float(low)), high=max(value, float(high)), n=len(drawn))
+    return estimate_share_below(drawn, unseen, QUANTILE, resamples=resamples, seed=seed, fewest=FEWEST)
 
 
 def estimate_authenticity(distances: Floats, nearest: NDArray[np.int64], gaps: Floats) -> Estimate:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packshot.evaluation.bootstrap import estimate_normal, jackknife_deviation, withhold
+from packshot.records import Estimate
+
 FEWEST = 100
 """Below so many pictures on either side the four are withheld."""
+MOST_COMPARED = 1500
+"""Pictures on each side of a comparison of two models, which measures the neighbours forty times over."""
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +33,35 @@ class Neighbours:
     """(N,): the real picture's ball holds a drawn one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """All squared distances among N real and N drawn pictures, measured once."""
+
+    real: Floats
+    drawn: Floats
+    across: Floats
+    """(real, drawn)."""
+
+    @classmethod
+    def measure(cls, real: Floats, drawn: Floats) -> Distances:
+        """The distances of features (N, D) and (N, D)."""
+        return cls(_among(real), _among(drawn), squared_distances(real, drawn))
+
+    def keep(self, real: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Distances:
+        """Those of some of the pictures."""
+        return Distances(self.real[real][:, real], self.drawn[drawn][:, drawn], self.across[real][:, drawn])
+
+    def meet(self, k: int) -> Neighbours:
+        """Who lies in whose ball."""
+        in_real = self.across < _reach(self.real, k)[:, None]
+        return Neighbours(
+            precise=np.asarray(in_real.any(axis=0)),
+            recalled=np.asarray((self.across < _reach(self.drawn, k)[None, :]).any(axis=1)),
+            density=in_real.sum(axis=0) / k,
+            covered=np.asarray(in_real.any(axis=1)),
+        )
+
+
 def meet_neighbours(real: Floats, drawn: Floats, k: int) -> Neighbours:
     """Find the neighbours between features (N, D) and (N, D); equal N, since coverage and recall depend on it.
 
@@ -36,15 +71,27 @@ def meet_neighbours(real: Floats, drawn: Floats, k: int) -> Neighbours:
         raise ValueError(f"neighbours are compared at equal n, not {len(real)} and {len(drawn)}")
     if len(real) <= k:
         raise ValueError(f"{len(real)} pictures have no {k} neighbours each")
-    real_reach, drawn_reach = _reach(real, k), _reach(drawn, k)
-    apart = squared_distances(real, drawn)
-    in_real = apart < real_reach[:, None]
-    return Neighbours(
-        precise=np.asarray(in_real.any(axis=0)),
-        recalled=np.asarray((apart < drawn_reach[None, :]).any(axis=1)),
-        density=in_real.sum(axis=0) / k,
-        covered=np.asarray(in_real.any(axis=1)),
-    )
+    return Distances.measure(real, drawn).meet(k)
+
+
+def compare_neighbours(real: Floats, one: Floats, other: Floats, k: int, read: Callable[[Neighbours], float]) -> Estimate:
+    """Estimate by how much `read` of the neighbours of `one` (N, D) exceeds that of `other` (N, D), both beside `real` (N, D).
+
+    Row i of both was drawn for the same category and seed. The interval is the delete-a-group jackknife's over real pictures and
+    over pairs of drawn ones (Shao and Wu 1989): a share among neighbours depends on all pictures around, so that the bootstrap of
+    its own terms would be too narrow. No more than 1,500 pictures of each side are compared, the first ones.
+    """
+    n = min(len(real), len(one), len(other), MOST_COMPARED)
+    if n < max(FEWEST, 2 * k):
+        return withhold(f"needs {FEWEST} pictures on each side, there are {n}", n)
+    sides = tuple(Distances.measure(real[:n], drawn[:n]) for drawn in (one, other))
+
+    def score(kept_real: NDArray[np.bool_], kept_drawn: NDArray[np.bool_]) -> float:
+        ours, theirs = (side.keep(kept_real, kept_drawn).meet(k) for side in sides)
+        return read(ours) - read(theirs)
+
+    every = np.ones(n, dtype=bool)
+    return estimate_normal(score(every, every), jackknife_deviation(score, n, n), n)
 
 
 def squared_distances(rows: Floats, columns: Floats) -> Floats:
@@ -56,8 +103,13 @@ def squared_distances(rows: Floats, columns: Floats) -> Floats:
     return np.maximum(apart, 0, out=apart)
 
 
-def _reach(features: Floats, k: int) -> Floats:
-    """The squared distance from each to its k-th nearest other."""
+def _among(features: Floats) -> Floats:
+    """The squared distances among one set, each infinitely far from itself."""
     apart = squared_distances(features, features)
     np.fill_diagonal(apart, np.inf)
+    return apart
+
+
+def _reach(apart: Floats, k: int) -> Floats:
+    """The squared distance from each to its k-th nearest other."""
     return np.asarray(np.partition(apart, k - 1, axis=1)[:, k - 1])

@@ -9,7 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from packshot.evaluation.comparison import pair_photos
 from packshot.evaluation.evidence import Evidence, Pixels, Redrawn, spread
+from packshot.evaluation.neighbours import squared_distances
 from packshot.evaluation.scoring import draw
 from packshot.images.conditions import encode_wish
 from packshot.images.sheet import contact_sheet
@@ -24,7 +26,82 @@ SHOWN = 16
 MOST_VALUES = 24
 """Of an attribute, on its sheet."""
 PAIRS = 10
-"""The worst, and as many from the middle; and the new pictures that come nearest to a training photo."""
+"""The worst, and as many from the middle; the new pictures that come nearest to a training photo; and those most alike."""
+CHANGED = 8
+"""Photos that lost most by a challenger, and as many that gained most."""
+
+
+def draw_pictures(model: ImageModel, evidence: Evidence, seed: int) -> dict[str, Pixels]:
+    """All that there is to look at of one model, by the names of report.CAPTIONS."""
+    pictures = {"samples": show_samples(model, seed), "nearest": show_nearest(evidence), "alike": show_alike(evidence)}
+    if evidence.real.labelled:
+        pictures["attributes"] = show_attributes(model, seed)
+    if evidence.redrawn is not None:
+        pictures |= {"reconstructions": show_reconstructions(evidence.redrawn), "worst": show_worst(evidence.redrawn)}
+    return pictures
+
+
+def draw_comparison(model: ImageModel, champion: ImageModel, pair: tuple[Evidence, Evidence], seed: int) -> dict[str, Pixels]:
+    """A challenger beside the champion: what both draw from the same seeds, and of the photos those that changed most."""
+    pictures = {"beside": show_beside(model, champion, seed)}
+    if (changed := show_changed(*pair)) is not None:
+        pictures["changed"] = changed
+    return pictures
+
+
+def show_beside(model: ImageModel, champion: ImageModel, seed: int) -> Pixels:
+    """A row for each category that both know: from each of four seeds the champion's picture, right of it the challenger's."""
+    names = [name for name in model.categories if name in champion.categories]
+    seeds = list(range(seed, seed + EACH // 2)) * len(names)
+    drawn = [draw(one, np.repeat([one.categories.index(name) for name in names], EACH // 2), seeds) for one in (champion, model)]
+    images = np.stack(list(_flat(zip(*drawn, strict=True))))
+    heads = ("champion", "challenger")
+    labels = [name if not column else heads[column % 2] if column < 3 else "" for name in names for column in range(EACH)]
+    return contact_sheet(images, EACH, labels, scale=_scale(images))
+
+
+def show_changed(challenger: Evidence, champion: Evidence) -> Pixels | None:
+    """The photos that the challenger draws again worst beside the champion, then the best: photo, champion's, challenger's.
+
+    None where there is no photo that both draw again in the same way.
+    """
+    ours, theirs = challenger.redrawn, champion.redrawn
+    if ours is None or theirs is None or ours.how != theirs.how:
+        return None
+    (mine, others), _ = pair_photos(ours, theirs)
+    if not len(mine):
+        return None
+    gains = ours.scores.psnr[mine] - theirs.scores.psnr[others]
+    order = np.argsort(gains, kind="stable")
+    rows = order if len(order) <= 2 * CHANGED else np.concatenate([order[:CHANGED], order[-CHANGED:]])
+    photos = np.asarray(ours.photos.images)
+    trios = ((photos[mine[row]], theirs.pictures[others[row]], ours.pictures[mine[row]]) for row in rows)
+    images = np.stack([picture for trio in trios for picture in trio])
+    labels = [label for row in rows for label in ("photo", "champion", f"{gains[row]:+.1f} dB")]
+    return contact_sheet(images, 12, labels, scale=_scale(images))
+
+
+def show_alike(evidence: Evidence) -> Pixels:
+    """The pairs of new pictures that are most alike, and as many of unseen real photos: a collapse would show."""
+    drawn = _most_alike(evidence.drawn, evidence.pixels_raw)
+    unseen = np.asarray(evidence.real.unseen.images)
+    real = _most_alike(unseen, evidence.real.pixels.see(unseen))
+    images = np.concatenate([drawn, real])
+    labels = [*["new"] * len(drawn), *["photo"] * len(real)]
+    return contact_sheet(images, PAIRS, labels, scale=_scale(images))
+
+
+def _most_alike(pictures: Pixels, features: NDArray[np.float64]) -> Pixels:
+    """The ten pairs whose features lie nearest, no picture in two of them."""
+    apart = squared_distances(features, features)
+    apart[np.tril_indices(len(apart))] = np.inf
+    pairs: list[int] = []
+    for _ in range(min(PAIRS, len(pictures) // 2)):
+        one, other = np.unravel_index(int(apart.argmin()), apart.shape)
+        pairs += [int(one), int(other)]
+        for taken in (one, other):
+            apart[taken], apart[:, taken] = np.inf, np.inf
+    return np.asarray(pictures[pairs])
 
 
 def show_samples(model: ImageModel, seed: int) -> Pixels:
@@ -89,7 +166,7 @@ def _show_pairs(redrawn: Redrawn, rows: NDArray[np.int64], columns: int) -> Pixe
     return contact_sheet(images, columns, labels, scale=_scale(images))
 
 
-def _flat(pairs: Iterable[tuple[T, T]]) -> Iterable[T]:
+def _flat(pairs: Iterable[tuple[T, ...]]) -> Iterable[T]:
     return chain.from_iterable(pairs)
 
 

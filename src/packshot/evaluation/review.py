@@ -1,21 +1,12 @@
-"""Whether a verdict may become a promotion, and how a challenger compares with the champion photo by photo."""
+"""Whether a verdict may become a promotion, and whether people have to look first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from packshot.errors import IntegrityError, MissingArtifact
-from packshot.evaluation.bootstrap import estimate_mean
-from packshot.records import Digest, Estimate, Name, Record, Verdict
-
-MARGIN_NAMES: Mapping[str, str] = {"psnr": "psnr_margin", "ssim": "ssim_margin"}
+from packshot.records import Digest, Finding, Name, Record, Verdict
 
 
 class ReleaseParams(Record):
@@ -23,36 +14,9 @@ class ReleaseParams(Record):
 
     model: Name = "packshot"
     review: Literal["auto", "manual"]
-    """`auto`: the policy alone decides where it can compare. `manual`: people approve every promotion."""
+    """`auto`: the policy alone decides where the gate could compare. `manual`: people approve every promotion."""
     approvals: int = Field(1, ge=1, le=9)
     """By how many different people, wherever people are asked."""
-    psnr_margin: float = Field(0.2, gt=0, le=10)
-    """By how many decibels a challenger may at most be worse than the champion."""
-    ssim_margin: float = Field(0.01, gt=0, le=1)
-    """By how much structural similarity a challenger may at most be worse than the champion."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoScores:
-    """One checkpoint's PSNR (dB) and SSIM on each held-out photo, and the evidence that they were measured on."""
-
-    evidence: Digest
-    reconstruction: Literal["encoded", "searched"]
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    psnr: NDArray[np.float64]
-    ssim: NDArray[np.float64]
-
-
-class Comparison(Record):
-    """A challenger against the champion, on the same photos."""
-
-    state: Literal["first", "same", "superior", "not_inferior", "inferior", "inconclusive", "not_comparable"]
-    reason: str
-    psnr: Estimate | None = None
-    """Challenger less champion, in decibels."""
-    ssim: Estimate | None = None
-    """Challenger less champion."""
 
 
 class Decision(Record):
@@ -64,69 +28,14 @@ class Decision(Record):
     reason: str
 
 
-def read_photo_scores(path: Path, checkpoint: str, evidence: Digest) -> PhotoScores:
-    """Read what the evaluation noted of each held-out photo for the checkpoint named `run@step` (`Checkpoint.name`).
-
-    `path` is a photos.parquet as the stage evaluate writes it. Raises MissingArtifact where there is no such file,
-    IntegrityError where it does not hold that checkpoint.
-    """
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise MissingArtifact("no scores by photo", where=str(path), advice="run the stage 'evaluate' first")
-    table = pq.read_table(path, filters=[("checkpoint", "==", checkpoint)])
-    if not table.num_rows:
-        raise IntegrityError(f"no photo was scored for {checkpoint}", where=str(path), advice="run the stage 'evaluate' again")
-    return PhotoScores(
-        evidence=evidence,
-        reconstruction=table["reconstruction"][0].as_py(),
-        ids=tuple(table["id"].to_pylist()),
-        groups=tuple(table["group"].to_pylist()),
-        psnr=table["psnr"].to_numpy(),
-        ssim=table["ssim"].to_numpy(),
-    )
-
-
-def compare_scores(challenger: PhotoScores, champion: PhotoScores | None, params: ReleaseParams) -> Comparison:
-    """Compare two models on the photos that both drew again: a paired bootstrap over groups of near-duplicates.
-
-    Not inferior where the interval of the mean difference lies above minus the margin for PSNR and for SSIM (an
-    intersection-union test: each at its own level needs no correction), superior where it also lies above 0 for one of them
-    and nowhere across 0 from below; inferior where one interval lies below minus its margin.
-    """
-    if champion is None:
-        return Comparison(state="first", reason="there is no champion yet")
-    if challenger.reconstruction != champion.reconstruction:
-        return Comparison(
-            state="not_comparable",
-            reason=f"the challenger's photos are {challenger.reconstruction}, the champion's {champion.reconstruction}",
-        )
-    if challenger.evidence != champion.evidence:
-        return Comparison(state="not_comparable", reason="the champion was measured on other evidence")
-    if challenger.ids != champion.ids:
-        return Comparison(state="not_comparable", reason="the champion was measured on other photos")
-    differences = {name: getattr(challenger, name) - getattr(champion, name) for name in MARGIN_NAMES}
-    if not all(np.isfinite(values).all() for values in differences.values()):
-        return Comparison(state="inferior", reason="a score of the challenger or of the champion is not a finite number")
-    found = {name: estimate_mean(values, challenger.groups) for name, values in differences.items()}
-    state = _state(found, {name: getattr(params, field) for name, field in MARGIN_NAMES.items()})
-    words = ", ".join(f"{name} {_signed(estimate)}" for name, estimate in found.items())
-    return Comparison(state=state, reason=f"{state.replace('_', ' ')} to the champion on the same photos: {words}", **found)
-
-
 def review_policy(
-    verdict: Verdict,
-    params: ReleaseParams,
-    *,
-    weights: Digest,
-    dataset: Digest,
-    evidence: Digest,
-    comparison: Comparison,
+    verdict: Verdict, params: ReleaseParams, *, weights: Digest, dataset: Digest, evidence: Digest, champion: Digest | None
 ) -> Decision:
     """Decide whether the candidate of `verdict` may be promoted, and by how many people's approval.
 
     `weights`, `dataset` and `evidence` are the digests of what is at hand now: the weights to be promoted, the dataset that
-    they were trained on, and the evaluation report's evidence. Each must be the one that was judged.
+    they were trained on, and the evaluation report's evidence. Each must be the one that was judged. `champion` are the weights
+    of whoever is champion now, None where nobody is: a verdict beside anybody else is stale.
     """
     candidate = verdict.candidate
 
@@ -141,32 +50,43 @@ def review_policy(
         return refuse(f"the verdict was given on another dataset: {verdict.dataset[:12]} is not {dataset[:12]}")
     if verdict.evidence != evidence:
         return refuse(f"the verdict was given on other evidence: {verdict.evidence[:12]} is not {evidence[:12]}")
-    if comparison.state == "inferior":
-        return refuse(comparison.reason)
-    if params.review == "auto" and comparison.state in {"first", "same", "superior", "not_inferior"}:
-        return Decision(allowed=True, approvals=0, reason=comparison.reason)
+    if is_stale(verdict, champion):
+        return refuse(
+            f"it was judged beside {_name(verdict)}, who is not champion now: evaluate and gate it again, then register"
+        )
+    compared, reason = _comparison(verdict, champion)
+    if params.review == "auto" and compared:
+        return Decision(allowed=True, approvals=0, reason=reason)
     asked = f"{params.approvals} {'person' if params.approvals == 1 else 'people'} must approve"
-    return Decision(allowed=True, approvals=params.approvals, reason=f"{asked}: {comparison.reason}")
+    return Decision(allowed=True, approvals=params.approvals, reason=f"{asked}: {reason}")
 
 
-def _state(
-    found: Mapping[str, Estimate], margins: Mapping[str, float]
-) -> Literal["same", "superior", "not_inferior", "inferior", "inconclusive"]:
-    """Intervals of paired differences, held against their margins."""
-    lows = {name: estimate.low if estimate.low is not None else -np.inf for name, estimate in found.items()}
-    highs = {name: estimate.high if estimate.high is not None else np.inf for name, estimate in found.items()}
-    if any(highs[name] < -margins[name] for name in found):
-        return "inferior"
-    if any(lows[name] <= -margins[name] for name in found):
-        return "inconclusive"
-    if all(lows[name] == highs[name] == 0 for name in found):
-        return "same"
-    if all(highs[name] >= 0 for name in found) and any(lows[name] > 0 for name in found):
-        return "superior"
-    return "not_inferior"
+def is_stale(verdict: Verdict, champion: Digest | None) -> bool:
+    """Whether somebody else has become champion since a verdict was given; its own candidate makes it no staler."""
+    judged_beside = verdict.champion.sha256 if verdict.champion else None
+    promoted = verdict.candidate is not None and verdict.candidate.sha256 == champion
+    return champion != judged_beside and not promoted
 
 
-def _signed(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return f"withheld ({estimate.note})"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+def _comparison(verdict: Verdict, champion: Digest | None) -> tuple[bool, str]:
+    """Whether the gate's comparison settles it, and what it came to."""
+    if champion is None:
+        return True, "there is no champion yet"
+    if verdict.candidate and verdict.candidate.sha256 == champion:
+        return True, "it is the champion"
+    if not verdict.compared:
+        why = verdict.champion.reason if verdict.champion and not verdict.champion.comparable else ""
+        return False, f"the gate could not compare it with {_name(verdict)}{f': {why}' if why else ''}"
+    findings = next(said.findings for said in verdict.judgements if said.checkpoint == verdict.candidate)
+    told = {finding.metric: _tell(finding) for finding in findings if finding.kind == "champion"}
+    return True, f"on the same photos and seeds as {_name(verdict)}: {', '.join(told.values()) or 'nothing is asked'}"
+
+
+def _name(verdict: Verdict) -> str:
+    return f"version {verdict.champion.version}" if verdict.champion else "nobody"
+
+
+def _tell(finding: Finding) -> str:
+    if finding.value is None or finding.low is None or finding.high is None:
+        return f"{finding.metric} withheld"
+    return f"{finding.metric} {finding.value:+.3g} [{finding.low:+.3g}, {finding.high:+.3g}]"

@@ -17,9 +17,11 @@ from torch import Tensor
 from packshot.errors import DataRejected, IntegrityError
 from packshot.evaluation.attributes import FEWEST, Conditions, borrow_conditions, read_labels
 from packshot.evaluation.bootstrap import estimate_mean, withhold
+from packshot.evaluation.controls import measure_controls
 from packshot.evaluation.evidence import (
     ClassifierEyes,
     Evidence,
+    Eyes,
     Pixels,
     RealSide,
     Redrawn,
@@ -31,19 +33,29 @@ from packshot.evaluation.evidence import (
     spread,
 )
 from packshot.evaluation.features import PixelEyes, train_eyes
+from packshot.evaluation.kept import Kept
 from packshot.evaluation.ladder import CLIMBING, OF_ATTRIBUTES, OF_REAL_PHOTOS, RUNGS
 from packshot.evaluation.metrics import due_metrics, measure
 from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
+from packshot.evaluation.psnr import psnr
+from packshot.evaluation.robustness import DISTURBANCES
 from packshot.images.pixels import to_pixels, to_unit
 from packshot.images.shards import Split
 from packshot.models.base import ImageModel
-from packshot.records import Condition, Digest, Estimate, Score
+from packshot.records import Condition, Control, Digest, Estimate, Extractor, Record, Score
 
 log = logging.getLogger(__name__)
 
-PROTOCOL = "evaluation-2"
+PROTOCOL = "evaluation-3"
 """Rises with every change that makes scores incomparable."""
 BATCH = 250
+
+
+class RealScores(Record):
+    """What the real photos themselves score, in all that is measured beside a model."""
+
+    references: tuple[Score, ...]
+    controls: tuple[Control, ...]
 
 
 class NotFinite(Exception):
@@ -58,6 +70,7 @@ def gather_real_side(
     params: EvaluateParams,
     cache: Path,
     conditions: tuple[Condition, ...] = (),
+    inception: Eyes | None = None,
 ) -> RealSide:
     """Lay out the real photos, and train the eyes.
 
@@ -91,6 +104,7 @@ def gather_real_side(
         resamples=params.resamples,
         conditions=conditions,
         attributes=train_attribute_eyes(looked_at, conditions, params.extractor, cache),
+        inception=inception,
     )
 
 
@@ -112,9 +126,25 @@ def train_attribute_eyes(
 
 def digest_evidence(real: RealSide, params: EvaluateParams, dataset: Digest) -> Digest:
     """The digest of all that scores rest on, but the model: equal evidence, comparable scores."""
-    eyes = [real.catalog.digest, real.pixels.digest, *(eyes.digest for eyes in real.attributes.values())]
-    parts = [PROTOCOL, dataset, params.content_digest(), *eyes]
+    parts = [PROTOCOL, dataset, params.content_digest(), *(extractor.sha256 for extractor in name_extractors(real))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def name_extractors(real: RealSide) -> tuple[Extractor, ...]:
+    """All eyes by which pictures are judged, each by what its features depend on."""
+    eyes: dict[str, Eyes] = {"catalog": real.catalog, "pixels": real.pixels, **real.attributes}
+    if real.inception:
+        eyes["inception"] = real.inception
+    return tuple(Extractor(name=name, sha256=one.digest) for name, one in eyes.items())
+
+
+def score_real(real: RealSide, latent_sizes: Iterable[int], kept: Kept) -> RealScores:
+    """Measure baselines, rungs and controls, or take them from where they were kept: they depend on no model."""
+    sizes = sorted(set(latent_sizes))
+    name = "-".join(["real", *map(str, sizes)])
+    return kept.record(
+        name, RealScores, lambda: RealScores(references=measure_references(real, sizes), controls=measure_controls(real))
+    )
 
 
 def measure_references(real: RealSide, latent_sizes: Iterable[int]) -> tuple[Score, ...]:
@@ -140,25 +170,43 @@ def collect_evidence(model: ImageModel, real: RealSide, params: EvaluateParams) 
     """Let a model draw held-out photos again, and new pictures in the categories' real proportions.
 
     Where models are conditioned on attributes, each new picture is asked for with those of a real training photo of its category.
-    A model without an encoder searches for `params.searched_photos` of them only. Raises NotFinite where a pixel is not a number.
+    A model without an encoder searches for `params.searched_photos` of them only; one that encodes is given disturbed photos too.
+    One that was trained on another dataset is asked for the categories that it knows, and for attributes where they are the same.
+    Raises NotFinite where a pixel is not a number.
     """
+    known = np.array([model.categories.index(name) if name in model.categories else -1 for name in real.names])
+    attributed = model.conditions == real.conditions
     photos = real.held_out
     if not model.encodes:
         photos = pick(photos, np.sort(spread(photos.categories)[: params.searched_photos]))
+    photos = pick(photos, np.flatnonzero(known[photos.categories] >= 0))
     log.info("drawing %d held-out photos again", len(photos))
-    redrawn = Redrawn(
+    asked = apportion(real.training.categories, len(real.names), params.samples)
+    told = borrow_conditions(real.training.conditions, real.training.categories, asked, params.seed) if real.conditions else None
+    seeds, kept = params.seed + np.arange(len(asked)), known[asked] >= 0
+    log.info("drawing %d new pictures", kept.sum())
+    wishes = told[kept] if told is not None and attributed else None
+    drawn = draw(model, known[asked[kept]], seeds[kept].tolist(), wishes)
+    conditions = photos.conditions if attributed else np.zeros((len(photos), 0), dtype=np.float32)
+    shown = replace(photos, categories=known[photos.categories], conditions=conditions)
+    redrawn = _redraw_all(model, real, photos, shown) if len(photos) else None
+    return Evidence(real, drawn, asked[kept], redrawn, wishes)
+
+
+def _redraw_all(model: ImageModel, real: RealSide, photos: Split, shown: Split) -> Redrawn:
+    """`photos` drawn again; `shown` are the same as the model knows them, by its own numbers of categories."""
+    images = np.asarray(photos.images)
+    disturbed: dict[str, NDArray[np.float64]] = {}
+    for name, disturb in DISTURBANCES.items() if model.encodes else ():
+        disturbed[name] = psnr(redraw(model, replace(shown, images=disturb(images))), images, data_range=255)
+    return Redrawn(
         photos=photos,
-        pictures=redraw(model, photos),
+        pictures=redraw(model, shown),
         how="encoded" if model.encodes else "searched",
         pca=_among(real.score_pca(model.latent_size), real.held_out, photos),
         nearest=_among(real.baselines["nearest_photo"], real.held_out, photos),
+        disturbed=disturbed,
     )
-    asked = apportion(real.training.categories, len(real.names), params.samples)
-    told = None
-    if real.conditions:
-        told = borrow_conditions(real.training.conditions, real.training.categories, asked, params.seed)
-    log.info("drawing %d new pictures", len(asked))
-    return Evidence(real, draw(model, asked, range(params.seed, params.seed + len(asked)), told), asked, redrawn, told)
 
 
 def score(evidence: Evidence) -> tuple[Score, ...]:
@@ -189,7 +237,8 @@ def redraw(model: ImageModel, photos: Split) -> Pixels:
 
     def part(rows: slice) -> Tensor:
         images = to_unit(torch.from_numpy(np.array(photos.images[rows])).to(device))
-        told = torch.from_numpy(np.array(photos.conditions[rows])).to(device) if model.conditions else None
+        known = model.conditions and photos.conditions.size
+        told = torch.from_numpy(np.array(photos.conditions[rows])).to(device) if known else None
         return model.reconstruct(images, torch.from_numpy(np.array(photos.categories[rows])).to(device), told)
 
     return _collect(part, len(photos), BATCH if model.encodes else len(photos))
@@ -207,8 +256,7 @@ def _collect(part: Callable[[slice], Tensor], count: int, batch: int) -> Pixels:
 
 def _among(scores: Scores, every: Split, some: Split) -> Scores:
     rows = {photo: row for row, photo in enumerate(every.ids)}
-    kept = np.array([rows[photo] for photo in some.ids], dtype=np.int64)
-    return Scores(scores.psnr[kept], scores.ssim[kept])
+    return scores.keep(np.array([rows[photo] for photo in some.ids], dtype=np.int64))
 
 
 def _mean(values: NDArray[np.float64], real: RealSide) -> Estimate:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from packshot.adapters.registry import MANIFEST, TRAINING, WEIGHTS, Manifest, Registered
 from packshot.errors import DataRejected, GateRefused, IntegrityError
 from packshot.evaluation.report import CAPTIONS, picture_name
-from packshot.evaluation.review import PhotoScores, read_photo_scores
 from packshot.images.colour import HexColour
+from packshot.images.shards import open_index
 from packshot.layout import Layout
 from packshot.models.weights import WeightsCard, read_card, training_path
 from packshot.params import Params
@@ -27,6 +29,7 @@ from packshot.records import (
     ValidationReport,
     Verdict,
     file_digest,
+    write_bytes,
 )
 from packshot.sources.drift import Profile
 
@@ -78,6 +81,11 @@ class Bundle:
         return self.folder / "profile.json"
 
     @property
+    def learnt(self) -> Path:
+        """The ids and groups of the photos that it has learnt from, as Parquet."""
+        return self.folder / "learnt.parquet"
+
+    @property
     def pictures(self) -> tuple[Path, ...]:
         """In the order of the gate's report; each is named by what it shows."""
         paths = (self.folder / "pictures" / f"{what}.png" for what in CAPTIONS)
@@ -113,10 +121,6 @@ class Bundle:
                 advice="run the stages evaluate and gate again",
             )
         return found
-
-    def photo_scores(self) -> PhotoScores:
-        """What was measured on each held-out photo."""
-        return read_photo_scores(self.folder / "photos.parquet", self.candidate().name, self.verdict().evidence)
 
     def service_card(self, registered: Registered) -> ServiceCard:
         """What the service tells of this version."""
@@ -170,7 +174,8 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
         raise IntegrityError("the candidate's weights are gone", where=str(weights), advice="run `dvc repro`")
     EvaluationReport.read(evaluate / "report.json").write(folder / "evaluation.json")
     tracked = next((run for run in TrackedRuns.read(train / "tracked.json").runs if run.run == candidate.run), None)
-    validation = _validation(layout, verdict)
+    dataset = _dataset(layout, verdict)
+    validation = _validation(layout, dataset)
     lineage = Lineage(
         data_version=data_version,
         git_commit=git_commit,
@@ -186,6 +191,7 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
         raise DataRejected(lineage.expired, where=str(layout.stage("validate") / "report.html"), advice=advice)
     lineage.write(folder / "lineage.json")
     Profile.read(layout.stage("validate") / "profile.json").write(bundle.profile)
+    pq.write_table(open_index(layout.stage("prepare"), dataset, "train", ("id", "group")), bundle.learnt, compression="zstd")
     shutil.copyfile(weights, bundle.weights)
     if candidate.training and (beside := training_path(weights)).is_file():
         shutil.copyfile(beside, bundle.training)
@@ -202,11 +208,22 @@ def pack(params: Params, layout: Layout, folder: Path, *, data_version: str, git
     return bundle
 
 
-def _validation(layout: Layout, verdict: Verdict) -> ValidationReport:
-    """What Great Expectations said of the very catalogue that the verdict's dataset was cut from."""
+def keep_learnt(layout: Layout, bundle: Bundle) -> None:
+    """Keep which photos a champion has learnt from: later ones are compared with it on others."""
+    if bundle.learnt.is_file():  # versions that were registered before packshot noted it have none
+        write_bytes(layout.learnt / f"{bundle.verdict().dataset}.parquet", bundle.learnt.read_bytes())
+
+
+def _dataset(layout: Layout, verdict: Verdict) -> Dataset:
+    """The very dataset that the verdict speaks of."""
     dataset = Dataset.read(layout.stage("prepare") / "dataset.json")
     if dataset.digest != verdict.dataset:
         raise _changed("the dataset that was prepared", dataset.digest, verdict.dataset)
+    return dataset
+
+
+def _validation(layout: Layout, dataset: Dataset) -> ValidationReport:
+    """What Great Expectations said of the very catalogue that the dataset was cut from."""
     report = ValidationReport.read(layout.stage("validate") / "report.json")
     if report.catalog != dataset.catalog:
         raise _changed("the catalogue that was validated", report.catalog, dataset.catalog)

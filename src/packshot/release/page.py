@@ -34,7 +34,7 @@ def describe_version(bundle: Bundle, run: str, address: str) -> str:
 
 def _bounds(judgement: Judgement) -> str:
     rows = [(one.metric, _interval(one), f"{one.n}" if one.n else "", one.bound, one.state) for one in judgement.findings]
-    return "### Held against its bounds\n\n" + _table(("metric", "value [95 % interval]", "n", "bound", "state"), rows)
+    return "### Held against its rules\n\n" + _table(("metric", "value [95 % interval]", "n", "rule", "state"), rows)
 
 
 def _others(bundle: Bundle, judgement: Judgement) -> str:
@@ -67,6 +67,7 @@ def _lineage(bundle: Bundle, run: str, address: str) -> str:
         ("dataset", f"`{verdict.dataset}`"),
         ("evidence", f"`{verdict.evidence}`"),
         ("policy of the gate", f"`{verdict.policy}`"),
+        *([("judged beside", f"version {verdict.champion.version}")] if verdict.champion else []),
         ("git commit", f"`{lineage.git_commit}`"),
         ("report", f"[report.html]({address}report.html)"),
     ]

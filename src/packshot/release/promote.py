@@ -11,6 +11,7 @@ from packshot.failpoints import failpoint
 from packshot.layout import Layout
 from packshot.params import Params
 from packshot.records import Live, ServiceCard
+from packshot.release.bundle import keep_learnt
 from packshot.release.ledger import Entry, Ledger
 from packshot.release.live import mirror, reconcile
 from packshot.release.review import assess, champion_of, decide, fetched, find_candidate
@@ -48,7 +49,7 @@ def _promote(
     params: Params, layout: Layout, registry: Registry, ledger: Ledger, candidate: Registered, head: Entry | None, by: str
 ) -> Entry:
     with fetched(registry, candidate) as bundle:
-        outcome = assess(candidate, decide(params.release, registry, ledger, candidate, bundle, head), head)
+        outcome = assess(candidate, decide(params.release, ledger, candidate, bundle, head), head)
         if outcome.decision != "approved":
             where = f"{candidate.version.model} version {candidate.version.version}"
             raise ReviewRefused(f"{outcome.decision}: {outcome.reason}", where=where, advice="packshot review")
@@ -56,6 +57,7 @@ def _promote(
         card = bundle.service_card(candidate)
         shelved = Shelf(layout).put(bundle.weights, card)
         keep_profile(layout, bundle.profile)
+        keep_learnt(layout, bundle)
     failpoint("promote.shelved")
     warm_up(shelved, card)
     failpoint("promote.warm")

@@ -18,8 +18,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from packshot.adapters.registry import Registered, Registry
-from packshot.errors import IntegrityError, MissingArtifact, ReviewRefused, Unavailable, UsageError
-from packshot.evaluation.review import Comparison, Decision, ReleaseParams, compare_scores, review_policy
+from packshot.errors import IntegrityError, ReviewRefused, UsageError
+from packshot.evaluation.review import Decision, ReleaseParams, review_policy
 from packshot.layout import Layout
 from packshot.params import Params
 from packshot.records import Digest, Record, file_digest
@@ -66,7 +66,7 @@ def review(params: Params, layout: Layout, *, by: str, approve: bool | None = No
     if approve is not None and not (reason.strip() and by.strip()):
         raise UsageError("a person's review says who and why", advice="add --by NAME --reason 'what you looked at'")
     with fetched(registry, candidate) as bundle:
-        decision = decide(params.release, registry, ledger, candidate, bundle, head)
+        decision = decide(params.release, ledger, candidate, bundle, head)
     if approve is None and not decision.allowed:
         _note(registry, candidate, head, "policy", "refused", POLICY, decision.reason)
         registry.note(candidate.version.version, "review", "refused")
@@ -109,9 +109,7 @@ def champion_of(registered: Registered) -> Champion:
     return Champion(model=version.model, version=version.version, sha256=version.sha256, verdict=registered.verdict)
 
 
-def decide(
-    params: ReleaseParams, registry: Registry, ledger: Ledger, candidate: Registered, bundle: Bundle, head: Entry | None
-) -> Decision:
+def decide(params: ReleaseParams, ledger: Ledger, candidate: Registered, bundle: Bundle, head: Entry | None) -> Decision:
     """What the policy says of the candidate while `head` stands.
 
     What was rolled back needs people, whatever the scores say; nobody can approve what has learnt from photos whose rights ended.
@@ -124,7 +122,7 @@ def decide(
         weights=file_digest(bundle.weights),
         dataset=bundle.card().dataset,
         evidence=bundle.evaluation().evidence,
-        comparison=_compare(params, registry, bundle, head),
+        champion=head.sha256 if head else None,
     )
     if decision.allowed and decision.approvals == 0 and candidate.version.sha256 in ledger.withdrawn():
         reason = f"{_people(params.approvals)} must approve: these weights were rolled back before"
@@ -163,17 +161,6 @@ def read_reviews(registered: Registered) -> tuple[Review, ...]:
     except ValidationError as error:
         raise IntegrityError("a review on it is not packshot's", where=_name(registered), advice="review it again") from error
     return tuple(sorted(reviews, key=lambda one: one.at))
-
-
-def _compare(params: ReleaseParams, registry: Registry, bundle: Bundle, head: Entry | None) -> Comparison:
-    if head is None or head.champion is None:
-        return compare_scores(bundle.photo_scores(), None, params)
-    try:
-        with fetched(registry, registry.version(head.champion.version)) as champion:
-            champion.check(head.champion.sha256, head.champion.verdict)
-            return compare_scores(bundle.photo_scores(), champion.photo_scores(), params)
-    except (IntegrityError, MissingArtifact, Unavailable) as error:
-        return Comparison(state="not_comparable", reason=f"the champion's scores cannot be read from the registry: {error.what}")
 
 
 def _note(

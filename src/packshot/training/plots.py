@@ -108,4 +108,7 @@ def _draw_panel(box: Any, panel: Panel, setbacks: Sequence[Setback]) -> None:
     box.set_xlabel("step", fontsize=8)
     box.tick_params(labelsize=7)
     box.grid(visible=True, color="#e4e4e4", linewidth=0.6)
-    box.legend(fontsize=7, frameon=False)
+    # In the corner that most curves leave: to look for the emptiest place takes seconds once curves are long.
+    falling = sum(curve[-1][1] < curve[0][1] for curve in panel.curves.values())
+    corner = "upper right" if 2 * falling >= len(panel.curves) else "lower right"
+    box.legend(loc=corner, fontsize=7, framealpha=0.8, edgecolor="none")
