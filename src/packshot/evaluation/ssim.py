@@ -21,10 +21,10 @@ from packshot.evaluation.psnr import Pictures, check_range
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 HALO = WINDOW - 1
 """By how many pixels a side has fewer valid windows."""
-STRIP = 64
+STRIP = 128
 """Rows of windows at a time, at most."""
-BLOCK = 6 * 64 * 64
-"""Pixels at a time: four maps of them in float64, and four of their windows, fill some 1.5 MB."""
+BLOCK, PLANES = 6 * 64 * 64, 3
+"""Pixels at a time: four maps of them in float64, and four of their windows, fill some 1.5 MB; but no fewer planes than this."""
 TALL, WIDE = 8, 16
 """Windows to a product, down and across: more waste work on the zeros beside the band, fewer are too small to be quick."""
 LINE = 8
@@ -53,7 +53,7 @@ def average_windows(pictures: Pictures, targets: Pictures, data_range: float, *,
     one, other = pictures.reshape(-1, height, width), targets.reshape(-1, height, width)
     down, across = height - HALO, width - HALO
     strip = -(-down // -(-down // STRIP))
-    block = max(1, BLOCK // ((strip + HALO) * width))
+    block = max(PLANES, BLOCK // ((strip + HALO) * width))
     desk = _clear(4 * block * (strip + HALO) * width), _clear(4 * block * strip * width)
     sums = np.zeros(count * channels)
     for at in range(0, count * channels, block):
@@ -70,10 +70,10 @@ def _sum_windows(x: Pictures, y: Pictures, data_range: float, luminance: bool, r
     maps = room[: 4 * x.size].reshape(4, height, count * width)
     u, v, uu, vv = maps
     # Rows of all planes side by side: each map is one long run of memory, and one product averages many columns.
-    np.copyto(uu.reshape(height, count, width), x.transpose(1, 0, 2))
-    np.copyto(vv.reshape(height, count, width), y.transpose(1, 0, 2))
-    np.add(uu, vv, out=u)
-    np.subtract(uu, vv, out=v)
+    x, y = x.transpose(1, 0, 2), y.transpose(1, 0, 2)
+    exact = np.int16 if x.dtype == np.uint8 else np.float64
+    np.copyto(u.reshape(x.shape), np.add(x, y, dtype=exact))
+    np.copyto(v.reshape(x.shape), np.subtract(x, y, dtype=exact))
     np.multiply(u, u, out=uu)
     np.multiply(v, v, out=vv)
     u, v, uu, vv = _average(maps, width, room, spare)
