@@ -56,6 +56,13 @@ def test_ssim_of_floats_with_a_declared_range_is_that_of_their_bytes():
     np.testing.assert_allclose(ssim(photos / 255, noisy / 255, data_range=1.0), ssim(photos, noisy, data_range=255), atol=1e-12)
 
 
+def test_bytes_beside_floats_are_what_bytes_beside_bytes_are():
+    photos, noisy = _pair(32)
+    told = ssim(photos, noisy, data_range=255)
+    for pictures, targets in ((photos, noisy.astype(np.float32)), (photos.astype(np.float64), noisy)):
+        np.testing.assert_allclose(ssim(pictures, targets, data_range=255), told, atol=1e-12)
+
+
 def test_real_photos_agree_with_scikit_image(clothing):
     import cv2
 

@@ -71,7 +71,7 @@ def _sum_windows(x: Pictures, y: Pictures, data_range: float, luminance: bool, r
     u, v, uu, vv = maps
     # Rows of all planes side by side: each map is one long run of memory, and one product averages many columns.
     x, y = x.transpose(1, 0, 2), y.transpose(1, 0, 2)
-    exact = np.int16 if x.dtype == np.uint8 else np.float64
+    exact = np.int16 if x.dtype == y.dtype == np.uint8 else np.float64
     np.copyto(u.reshape(x.shape), np.add(x, y, dtype=exact))
     np.copyto(v.reshape(x.shape), np.subtract(x, y, dtype=exact))
     np.multiply(u, u, out=uu)
