@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
@@ -14,38 +15,28 @@ from packshot.evaluation.slices import SLICED
 from packshot.records import Record
 
 
-def _known_metric(name: str) -> str:
-    if name not in METRICS:
-        raise ValueError(f"no metric is called {name}; there are {', '.join(METRICS)}")
-    return name
+def _listed(known: Collection[str], complaint: str) -> AfterValidator:
+    """Refuse a name that is none of the known ones; `complaint` says so, with {} for the name."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"{complaint.format(name)}; there are {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
 
 
-def _known_reference(name: str) -> str:
-    if name not in REFERENCE_NAMES:
-        raise ValueError(f"no reference is called {name}; there are {', '.join(REFERENCE_NAMES)}")
-    return name
-
-
-def _comparable(name: str) -> str:
-    if name not in COMPARISONS:
-        raise ValueError(f"two models cannot be compared by {name}; there are {', '.join(COMPARISONS)}")
-    return name
-
-
-def _known_control(name: str) -> str:
-    if name not in CONTROLS:
-        raise ValueError(f"no control is called {name}; there are {', '.join(CONTROLS)}")
-    return name
-
-
-MetricName = Annotated[str, AfterValidator(_known_metric)]
+MetricName = Annotated[str, _listed(METRICS, "no metric is called {}")]
+ReferenceName = Annotated[str, _listed(REFERENCE_NAMES, "no reference is called {}")]
+ComparedName = Annotated[str, _listed(COMPARISONS, "two models cannot be compared by {}")]
+ControlName = Annotated[str, _listed(CONTROLS, "no control is called {}")]
 Proof = Literal["shown", "measured", "not_refuted"]
 
 
 class Against(Record):
     """A limit that is measured in the same run: `times` the reference `of`, and `plus`."""
 
-    of: Annotated[str, AfterValidator(_known_reference)]
+    of: ReferenceName
     times: float = Field(1.0, gt=0)
     plus: float = 0.0
 
@@ -77,7 +68,7 @@ class Bound(Record):
 class NotWorse(Record):
     """By how much a challenger may at most be worse than the champion, in the metric's own units."""
 
-    metric: Annotated[str, AfterValidator(_comparable)]
+    metric: ComparedName
     by: PositiveFloat | Against
 
 
@@ -124,7 +115,7 @@ class GateParams(Record):
     bounds: tuple[Bound, ...] = Field(min_length=1)
     champion: ChampionRules | None = None
     """None where a challenger need show nothing against the champion: people must then approve it."""
-    controls: tuple[Annotated[str, AfterValidator(_known_control)], ...] = ()
+    controls: tuple[ControlName, ...] = ()
     """Real photos and planted frauds that must fare as they should under the bounds, or no checkpoint passes."""
     looks: int = Field(50, ge=1)
     """Evaluations of one dataset after which its held-out photos are worn out: what is chosen by them proves less and less."""
