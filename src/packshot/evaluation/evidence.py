@@ -146,10 +146,17 @@ class RealSide:
         return None if eyes is None else self.keep("inception", lambda: eyes.see(self.reference.images))
 
     @cached_property
+    def unseen_features(self) -> Floats:
+        return self.catalog.see(np.asarray(self.unseen.images)) / self.catalog_scale
+
+    @cached_property
     def unseen_isolation(self) -> Floats:
         """From each unseen photo to the nearest reference photo, by the catalogue's own eyes."""
-        seen = self.catalog.see(np.asarray(self.unseen.images)) / self.catalog_scale
-        return nearest_training(seen, self.catalog_features)[0]
+        return nearest_training(self.unseen_features, self.catalog_features)[0]
+
+    def meet_unseen(self, n: int) -> Neighbours:
+        """The neighbours of the first n reference photos among the first n unseen ones: what real photos score."""
+        return meet_neighbours(self.catalog_features[:n], self.unseen_features[:n], self.neighbours)
 
     @cached_property
     def training_features(self) -> Floats:

@@ -12,7 +12,7 @@ from packshot.evaluation.attributes import estimate_attribute_consistency, estim
 from packshot.evaluation.bootstrap import estimate_least, estimate_mean, estimate_share, withhold
 from packshot.evaluation.consistency import estimate_consistency, estimate_worst_shortfall
 from packshot.evaluation.diversity import estimate_alikeness, estimate_worst_excess
-from packshot.evaluation.evidence import Evidence, PhotoMetric, RealSide, Redrawn
+from packshot.evaluation.evidence import Evidence, Floats, PhotoMetric, RealSide, Redrawn, pick
 from packshot.evaluation.frechet import estimate_frechet
 from packshot.evaluation.kid import kernel_distance
 from packshot.evaluation.memorisation import estimate_authenticity, estimate_copy_rate, estimate_copying_z
@@ -21,6 +21,7 @@ from packshot.evaluation.neighbours import FEWEST
 from packshot.evaluation.outliers import estimate_outlier_rate
 from packshot.evaluation.psnr import CAP
 from packshot.evaluation.robustness import estimate_robustness
+from packshot.images.shards import Split
 from packshot.records import Estimate
 
 FEWEST_OF_CATEGORY = 8
@@ -76,15 +77,20 @@ def _again(name: PhotoMetric) -> Callable[[Evidence], Estimate]:
 
 
 def _worst_slice(evidence: Evidence) -> Estimate:
-    redrawn, real = evidence.redrawn, evidence.real
+    redrawn = evidence.redrawn
     if redrawn is None:
         return withhold("no photo was drawn again")
-    differences, several = redrawn.scores.psnr - redrawn.pca.psnr, {}
-    for category in np.unique(redrawn.photos.categories):
-        rows = np.flatnonzero(redrawn.photos.categories == category)
-        groups = tuple(redrawn.photos.groups[row] for row in rows)
+    return _least_category(redrawn.scores.psnr - redrawn.pca.psnr, redrawn.photos, evidence.real)
+
+
+def _least_category(values: Floats, photos: Split, real: RealSide) -> Estimate:
+    """The mean of `values`, one for each of `photos`, in the category where it is least."""
+    several = {}
+    for category in np.unique(photos.categories):
+        rows = np.flatnonzero(photos.categories == category)
+        groups = tuple(photos.groups[row] for row in rows)
         if len(set(groups)) >= FEWEST_OF_CATEGORY:
-            several[real.names[category]] = differences[rows], groups
+            several[real.names[category]] = values[rows], groups
     if not several:
         return withhold(f"no category has {FEWEST_OF_CATEGORY} photos")
     return estimate_least(several, resamples=real.resamples, seed=real.seed)
@@ -154,8 +160,7 @@ def _neighbours(name: Literal["precise", "recalled", "density", "covered"]) -> C
     def measure(evidence: Evidence) -> Estimate:
         met = evidence.neighbours
         if met is None:
-            have = evidence.matched
-            return withhold(f"needs {FEWEST} pictures on each side, there are {have}", have)
+            return _too_few(evidence)
         found = getattr(met, name)
         if name == "density":
             return estimate_mean(found, resamples=evidence.real.resamples, seed=evidence.real.seed)
@@ -163,6 +168,20 @@ def _neighbours(name: Literal["precise", "recalled", "density", "covered"]) -> C
         return estimate_share(found, groups)
 
     return measure
+
+
+def _coverage_worst(evidence: Evidence) -> Estimate:
+    met, real = evidence.neighbours, evidence.real
+    if met is None:
+        return _too_few(evidence)
+    n = len(met.covered)
+    short = met.covered.astype(float) - real.meet_unseen(n).covered
+    return _least_category(short, pick(real.reference, np.arange(n)), real)
+
+
+def _too_few(evidence: Evidence) -> Estimate:
+    have = evidence.matched
+    return withhold(f"needs {FEWEST} pictures on each side, there are {have}", have)
 
 
 def _class_consistency_worst(evidence: Evidence) -> Estimate:
@@ -254,6 +273,9 @@ METRICS: Mapping[str, Metric] = {
     "recall": Metric(_neighbours("recalled"), "Share of real pictures that lie among new ones"),
     "density": Metric(_neighbours("density"), "How densely real pictures surround new ones; 1 for real photos"),
     "coverage": Metric(_neighbours("covered"), "Share of real pictures that have a new one near"),
+    "coverage_worst": Metric(
+        _coverage_worst, "Share that have a new one near less that of real photos, in the category where it is worst"
+    ),
     "class_consistency": Metric(_class_consistency, "Share of new pictures recognised as what was asked for"),
     "class_consistency_worst": Metric(
         _class_consistency_worst, "Share recognised less that of real photos, in the category where it is worst"

@@ -46,7 +46,7 @@ from packshot.records import Condition, Control, Digest, Estimate, Extractor, Re
 
 log = logging.getLogger(__name__)
 
-PROTOCOL = "evaluation-3"
+PROTOCOL = "evaluation-4"
 """Rises with every change that makes scores incomparable."""
 BATCH = 250
 
