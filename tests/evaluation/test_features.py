@@ -17,7 +17,7 @@ def shop():
 def test_the_classifier_learns_to_tell_real_photos_apart(shop, tmp_path):
     eyes = train_eyes(shop, len(KINDS), PARAMS, tmp_path)
     unseen = draw_shapes(80, side=16, seed=9)
-    assert (eyes.classify(unseen.images) == unseen.categories).mean() > 0.7
+    assert (eyes.name(eyes.see(unseen.images)) == unseen.categories).mean() > 0.7
     assert eyes.see(unseen.images).shape == (80, 32)
 
 

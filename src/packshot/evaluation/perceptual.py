@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from packshot.evaluation.psnr import check_range
 
-BATCH = 64
+BATCH = 32
 SMALLEST = 1e-10
 """The length below which activations are not scaled up to 1: a place where nothing is seen."""
 
