@@ -26,6 +26,7 @@ import scipy.linalg
 import skimage
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
+from threadpoolctl import threadpool_info
 
 from packshot.evaluation.evidence import Evidence, RealSide, Redrawn, Scores, spread
 from packshot.evaluation.features import PixelEyes, train_eyes
@@ -59,7 +60,7 @@ def main() -> None:
         "",
         f"{len(photos)} {'photos of a folder' if chosen.photos else 'drawn photos'}; one thread of {os.cpu_count()} x "
         f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
-        f"scikit-image {skimage.__version__}.",
+        f"scikit-image {skimage.__version__}, NumPy's BLAS as for {kernel()}.",
         "",
         "| SSIM of pixels | scikit-image's Gaussian mode, pairs a second | packshot | times | differ by at most |",
         "|---:|---:|---:|---:|---:|",
@@ -78,6 +79,11 @@ def main() -> None:
     print(text)
     if not chosen.quick:
         Path(__file__).with_suffix(".md").write_text(text)
+
+
+def kernel() -> str:
+    """For which processors the BLAS that NumPy multiplies with has chosen its code: the products of `ssim` hang on it."""
+    return next(str(told["architecture"]) for told in threadpool_info() if "numpy" in told["filepath"])
 
 
 def gather(folder: Path | None, count: int, size: int) -> tuple[Pixels, NDArray[np.int64], tuple[str, ...]]:
