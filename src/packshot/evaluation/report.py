@@ -161,14 +161,14 @@ def _controls(verdict: Verdict) -> Iterator[str]:
     rows = [
         [
             escape(control.name.replace("_", " ")),
-            "pass" if control.must == "pass" else "be refused",
+            control.must,
             state(control.state),
-            state("pass") if control.behaves else '<span class="state reject">no</span>',
+            f'<span class="state {"pass" if control.behaves else "reject"}">{"yes" if control.behaves else "no"}</span>',
             escape(control.reason),
         ]
         for control in verdict.controls
     ]
-    yield table(["control", "must", "does", "as it must", "why"], rows)
+    yield table(["control", "must", "does", "as it should", "why"], rows)
 
 
 def _overall(said: Judgement) -> str:
