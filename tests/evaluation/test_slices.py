@@ -65,6 +65,26 @@ def test_values_of_an_attribute_are_slices_where_models_know_of_them():
     assert find_estimate(without["shade cold"].scores, "psnr").n == 75
 
 
+def test_values_of_an_attribute_that_no_model_is_told_of_are_slices_of_photos():
+    bare = make_real(160)
+    ids = (*bare.held_out.ids, *bare.reference.ids)
+    seasons = {photo: ("summer", "winter", "spring")[row % 160 % 2 if row % 160 < 154 else 2] for row, photo in enumerate(ids)}
+    for photo in bare.held_out.ids[:20]:
+        del seasons[photo]
+    real = make_real(160, labels={"season": seasons})
+    one, other = make_evidence(real, 1, noise=20.0), make_evidence(real, 2, noise=6.0)
+    told = named(measure_slices(one, make_comparable(one, other)))
+    assert list(told) == ["category cup", "category hat", "season summer", "season winter"], "of spring there are six"
+    summer = told["season summer"]
+    held = np.array([seasons.get(photo) == "summer" for photo in real.held_out.ids])
+    assert find_estimate(summer.scores, "psnr").value == pytest.approx(one.redrawn.scores.psnr[held].mean())
+    assert find_estimate(summer.scores, "psnr").n == 67
+    covered = one.neighbours.covered[np.array([seasons[photo] == "summer" for photo in real.reference.ids])]
+    assert find_estimate(summer.scores, "coverage").value == pytest.approx(covered.mean())
+    assert find_estimate(summer.scores, "class_consistency").value is None, "no picture was asked for by season"
+    assert find_estimate(summer.over_champion, "psnr").high < 0
+
+
 def test_a_slice_of_few_photos_is_withheld():
     real = make_real(160)
     one = make_evidence(real, 1)

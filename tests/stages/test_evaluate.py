@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,8 @@ from packshot.models import gan, vae
 from packshot.models.weights import WeightsCard, load_weights, save_weights
 from packshot.params import Params, load_params
 from packshot.records import (
+    Attribute,
+    Catalog,
     Checkpoint,
     Condition,
     Dataset,
@@ -54,9 +58,29 @@ def params() -> Params:
     return load_params(ROOT / "tests" / "params.yaml")
 
 
+def make_catalog(layout: Layout, known: Mapping[str, Mapping[str, str | None]] = MappingProxyType({})) -> None:
+    """What ingest says of attributes: for each photo, by id, the value of each."""
+    names = sorted({name for values in known.values() for name in values})
+    attributes = tuple(Attribute(name=name, kind="label") for name in names)
+    Catalog(
+        source="folder",
+        photos=len(known),
+        side=16,
+        recipe=DIGEST,
+        attributes=attributes,
+        counts=(),
+        quarantined=(),
+        shards=(),
+        digest=DIGEST,
+    ).write(layout.stage("ingest") / "catalog.json")
+    columns = {"sha256": list(known), **{name: [values[name] for values in known.values()] for name in names}}
+    pq.write_table(pa.table(columns), layout.stage("ingest") / "manifest.parquet")
+
+
 def make_shop(root: Path, splits: dict[SplitName, Split], conditions: tuple[Condition, ...] = ()) -> Layout:
     """A project after `train`: a packed dataset and two untrained models."""
     layout = Layout(root)
+    make_catalog(layout)
     image = ImageSpec(size=16)
     pack_dataset(layout.stage("prepare"), splits, image, KINDS, conditions, digest=DIGEST)
     points = []
@@ -217,6 +241,24 @@ def test_models_with_attributes_are_asked_for_them_and_measured_by_them(params, 
     page = (layout.stage("gate") / "report.html").read_text()
     assert "What was asked for" in page
     assert "shade" in page
+
+
+def test_attributes_of_the_catalogue_cut_slices_though_no_model_is_told_of_them(params, tmp_path, judged):
+    _, without = judged
+    layout, splits = make_shop(tmp_path, small_splits()), small_splits()
+    photos = [photo for split in splits.values() for photo in split.ids]
+    known = {
+        photo: {"season": None if row % 3 == 2 else ("summer", "winter")[row % 3], "rare": photo}
+        for row, photo in enumerate(photos)
+    }
+    make_catalog(layout, known)
+    report = evaluate(params, layout)
+    for card in report.scorecards:
+        names = [one.name for one in card.slices]
+        assert names == [*(f"category {kind}" for kind in KINDS), "season summer", "season winter"]
+    assert find_estimate(report.scorecards[0].slices[-1].scores, "psnr").n == 8
+    assert report.evidence != without.evidence, "slices are evidence too"
+    assert [card.scores for card in report.scorecards] == [card.scores for card in without.scorecards]
 
 
 def test_models_of_other_attributes_are_refused(params, tmp_path):

@@ -90,6 +90,8 @@ class RealSide:
     """What models are conditioned on beside the category."""
     attributes: Mapping[str, ClassifierEyes] = field(default_factory=dict)
     """For each label among them that enough photos have, eyes that tell its values apart: they were trained as `catalog` was."""
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Attributes that no model is told of: by name, the value of each photo of which it is known, by id. They cut slices."""
     inception: Eyes | None = None
     """Inception, where its weights are at hand: the eyes of the FID."""
     keep: Keep = compute_now

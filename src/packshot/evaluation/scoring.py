@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -70,7 +71,9 @@ def gather_real_side(
     params: EvaluateParams,
     cache: Path,
     conditions: tuple[Condition, ...] = (),
+    *,
     inception: Eyes | None = None,
+    labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> RealSide:
     """Lay out the real photos, and train the eyes.
 
@@ -104,6 +107,7 @@ def gather_real_side(
         resamples=params.resamples,
         conditions=conditions,
         attributes=train_attribute_eyes(looked_at, conditions, params.extractor, cache),
+        labels=labels,
         inception=inception,
     )
 
@@ -126,7 +130,9 @@ def train_attribute_eyes(
 
 def digest_evidence(real: RealSide, params: EvaluateParams, dataset: Digest) -> Digest:
     """The digest of all that scores rest on, but the model: equal evidence, comparable scores."""
-    parts = [PROTOCOL, dataset, params.content_digest(), *(extractor.sha256 for extractor in name_extractors(real))]
+    eyes = [extractor.sha256 for extractor in name_extractors(real)]
+    labels = {name: sorted(known.items()) for name, known in sorted(real.labels.items())}
+    parts = [PROTOCOL, dataset, params.content_digest(), *eyes, labels]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

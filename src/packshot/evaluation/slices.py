@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,22 @@ def _cuts(evidence: Evidence) -> Iterator[Cut]:
                 drawn = asked[condition.name] == number if asked else none
                 rows = again[condition.name] == number if again else np.empty(0, dtype=bool)
                 yield Cut(f"{condition.name} {value}", rows, drawn, reference[condition.name] == number)
+    yield from _cut_by_labels(evidence)
+
+
+def _cut_by_labels(evidence: Evidence) -> Iterator[Cut]:
+    """Values that enough held-out photos have, of attributes that no model is told of: no new picture was asked for one."""
+    real, redrawn = evidence.real, evidence.redrawn
+    again, none = redrawn.photos.ids if redrawn else (), np.zeros(len(evidence.asked), dtype=bool)
+    for name, known in real.labels.items():
+        met = Counter(known[photo] for photo in real.held_out.ids if photo in known)
+        for value in sorted(value for value, count in met.items() if count >= FEWEST):
+            rows, reference = (_having(value, known, ids) for ids in (again, real.reference.ids))
+            yield Cut(f"{name} {value}", rows, none, reference)
+
+
+def _having(value: str, known: Mapping[str, str], photos: Sequence[str]) -> Rows:
+    return np.array([known.get(photo) == value for photo in photos], dtype=bool)
 
 
 def _labels(evidence: Evidence, encoded: Conditions | None) -> dict[str, Labels]:

@@ -34,6 +34,7 @@ from packshot.evaluation.scoring import (
     withhold_all,
 )
 from packshot.evaluation.slices import measure_slices
+from packshot.images.manifest import read_manifest
 from packshot.images.shards import load_split
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
@@ -41,6 +42,7 @@ from packshot.models.base import ImageModel
 from packshot.models.weights import load_weights
 from packshot.params import Params
 from packshot.records import (
+    Catalog,
     Checkpoint,
     Cost,
     Dataset,
@@ -90,8 +92,17 @@ def evaluate(params: Params, layout: Layout) -> EvaluationReport:
             advice="run the stage 'train' again",
         )
     training, val, test = (load_split(layout.stage("prepare"), name) for name in ("train", "val", "test"))
-    inception = _open_inception()
-    real = gather_real_side(dataset.categories, training, val, test, settings, layout.cache, dataset.conditions, inception)
+    real = gather_real_side(
+        dataset.categories,
+        training,
+        val,
+        test,
+        settings,
+        layout.cache,
+        dataset.conditions,
+        inception=_open_inception(),
+        labels=_read_labels(layout, dataset),
+    )
     models = {checkpoint: _load(layout, checkpoint, dataset) for checkpoint in trained.checkpoints}
     evidence = digest_evidence(real, settings, dataset.digest)
     kept = Kept.open(layout.cache, evidence)
@@ -126,6 +137,19 @@ def _open_inception() -> Eyes | None:
     from packshot.evaluation.inception import InceptionEyes  # torchvision comes with it
 
     return InceptionEyes.load(Path(path))
+
+
+def _read_labels(layout: Layout, dataset: Dataset) -> dict[str, dict[str, str]]:
+    """The catalogue's label attributes that models are not conditioned on: by name, what is known of each photo, by id."""
+    told = {condition.name for condition in dataset.conditions}
+    attributes = Catalog.read(layout.stage("ingest") / "catalog.json").attributes
+    names = [one.name for one in attributes if one.kind == "label" and one.name not in told]
+    if not names:
+        return {}
+    table = read_manifest(layout.stage("ingest") / "manifest.parquet", ["sha256", *names])
+    photos = table["sha256"].to_pylist()
+    columns = {name: zip(photos, table[name].to_pylist(), strict=True) for name in names}
+    return {name: {photo: value for photo, value in pairs if value is not None} for name, pairs in columns.items()}
 
 
 def tell_metrics(report: EvaluationReport) -> dict[str, dict[str, float]]:
