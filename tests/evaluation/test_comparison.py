@@ -9,7 +9,7 @@ from packshot.evaluation.gate import judge
 from packshot.evaluation.kept import Kept
 from packshot.evaluation.kid import kernel_distance, kernel_distance_difference
 from packshot.evaluation.metrics import METRICS
-from packshot.evaluation.neighbours import compare_neighbours, meet_neighbours
+from packshot.evaluation.neighbours import MEANS, compare_neighbours, meet_neighbours
 from packshot.evaluation.policy import Bound, ChampionRules, GateParams, NotWorse
 from packshot.records import Score, Standing
 from tests.evaluation.reports import card, report
@@ -144,24 +144,29 @@ def test_the_interval_of_the_kernel_distance_s_difference_covers_nothing_where_t
     assert covered >= 186  # 93 %
 
 
-@pytest.mark.parametrize("name", ["recalled", "covered", "precise"])
-def test_the_interval_of_a_difference_among_neighbours_is_not_too_narrow(name):
-    covered = 0
+def test_the_intervals_of_differences_among_neighbours_are_not_too_narrow():
+    covered = dict.fromkeys(MEANS, 0)
     for seed in range(60):
         random = np.random.default_rng(seed)
         real, one, other = random.normal(0, 1, (120, 5)), random.normal(0, 0.9, (120, 5)), random.normal(0, 0.9, (120, 5))
-        found = compare_neighbours(real, one, other, 5, lambda met: float(getattr(met, name).mean()))
-        covered += found.low <= 0 <= found.high
-    assert covered >= 54
+        for name, found in compare_neighbours(real, one, other, 5).items():
+            covered[name] += found.low <= 0 <= found.high
+    assert min(covered.values()) >= 54
 
 
 def test_a_difference_among_neighbours_is_that_of_the_two_counts():
     random = np.random.default_rng(0)
     real, one, other = random.normal(0, 1, (130, 5)), random.normal(0.5, 1, (130, 5)), random.normal(0, 0.3, (130, 5))
-    found = compare_neighbours(real, one, other, 5, lambda met: float(met.covered.mean()))
-    expected = meet_neighbours(real, one, 5).covered.mean() - meet_neighbours(real, other, 5).covered.mean()
-    assert found.value == pytest.approx(expected)
-    assert compare_neighbours(real[:50], one, other, 5, lambda met: 0.0).value is None
+    ours, theirs = meet_neighbours(real, one, 5), meet_neighbours(real, other, 5)
+    expected = {
+        "precision": ours.precise.mean() - theirs.precise.mean(),
+        "recall": ours.recalled.mean() - theirs.recalled.mean(),
+        "density": ours.density.mean() - theirs.density.mean(),
+        "coverage": ours.covered.mean() - theirs.covered.mean(),
+    }
+    found = compare_neighbours(real, one, other, 5)
+    assert {name: told.value for name, told in found.items()} == pytest.approx(expected)
+    assert {told.value for told in compare_neighbours(real[:50], one, other, 5).values()} == {None}
 
 
 def test_a_narrowed_real_side_measures_its_own_features_and_none_that_were_kept_of_all(tmp_path):

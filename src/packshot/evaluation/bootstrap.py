@@ -148,11 +148,18 @@ def jackknife_deviation(
     `score` takes the kept rows of both sets. The delete-a-group jackknife (Shao and Wu 1989, Ann. Stat. 17, 1176); unlike the
     bootstrap it never shows a set the same picture twice, which a score of neighbours would take for a copy.
     """
+    return float(jackknife_deviations(lambda one, other: np.array([score(one, other)]), m, n, blocks)[0])
+
+
+def jackknife_deviations(
+    score: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Floats], m: int, n: int, blocks: int = 20
+) -> Floats:
+    """As `jackknife_deviation`, of several scores (K,) that are measured together: (K,)."""
     first, second = np.arange(m) % blocks, np.arange(n) % blocks
     every_m, every_n = np.ones(m, dtype=bool), np.ones(n, dtype=bool)
     left = np.array([score(first != block, every_n) for block in range(blocks)])
     right = np.array([score(every_m, second != block) for block in range(blocks)])
-    return float(np.sqrt((blocks - 1) * (left.var() + right.var())))
+    return np.asarray(np.sqrt((blocks - 1) * (left.var(axis=0) + right.var(axis=0))))
 
 
 def _by_group(values: Floats, groups: Sequence[str] | None) -> tuple[Floats, Floats]:

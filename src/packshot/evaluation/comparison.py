@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from packshot.evaluation.evidence import Evidence, Labels, PhotoMetric, RealSide
 from packshot.evaluation.kept import compute_now
 from packshot.evaluation.kid import kernel_distance_difference
 from packshot.evaluation.metrics import due_metrics
-from packshot.evaluation.neighbours import Neighbours, compare_neighbours
+from packshot.evaluation.neighbours import compare_neighbours
 from packshot.records import Estimate, Score
 
 UNPAIRED = "of the challenger and the champion one encodes a photo, the other searches for it: no pair"
@@ -97,13 +98,17 @@ def _kid_inception(one: Evidence, other: Evidence) -> Estimate:
     return kernel_distance_difference(real, ours, theirs)
 
 
-def _neighbours(read: Callable[[Neighbours], NDArray[np.generic]]) -> Comparison:
-    def compare(one: Evidence, other: Evidence) -> Estimate:
-        n = min(one.matched, other.matched)
-        features = one.real.catalog_features[:n], one.catalog_features[:n], other.catalog_features[:n]
-        return compare_neighbours(*features, one.real.neighbours, lambda met: float(read(met).mean()))
+def _neighbours(name: str) -> Comparison:
+    return lambda one, other: _meet_both(one, other)[name]
 
-    return compare
+
+@lru_cache(maxsize=1)
+def _meet_both(one: Evidence, other: Evidence) -> dict[str, Estimate]:
+    """All that rests on the same distances. No rung stands beside them: every picture of which there are as many counts."""
+    n = min(len(one.drawn), len(other.drawn), len(one.real.reference))
+    return compare_neighbours(
+        one.real.catalog_features[:n], one.catalog_features[:n], other.catalog_features[:n], one.real.neighbours
+    )
 
 
 def _class_consistency(one: Evidence, other: Evidence) -> Estimate:
@@ -136,10 +141,10 @@ COMPARISONS: Mapping[str, Comparison] = {
     "kid": _kid,
     "kid_pixels": _kid_pixels,
     "kid_inception": _kid_inception,
-    "precision": _neighbours(lambda met: met.precise),
-    "recall": _neighbours(lambda met: met.recalled),
-    "density": _neighbours(lambda met: met.density),
-    "coverage": _neighbours(lambda met: met.covered),
+    "precision": _neighbours("precision"),
+    "recall": _neighbours("recall"),
+    "density": _neighbours("density"),
+    "coverage": _neighbours("coverage"),
     "class_consistency": _class_consistency,
     "attribute_consistency": _attribute_consistency,
     "intra_class_ssim": _intra_class_ssim,

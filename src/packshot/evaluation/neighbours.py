@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from packshot.evaluation.bootstrap import estimate_normal, jackknife_deviation, withhold
+from packshot.evaluation.bootstrap import estimate_normal, jackknife_deviations, withhold
 from packshot.records import Estimate
 
 FEWEST = 100
 """Below so many pictures on either side the four are withheld."""
 MOST_COMPARED = 1500
 """Pictures on each side of a comparison of two models, which measures the neighbours forty times over."""
+
+MEANS = ("precision", "recall", "density", "coverage")
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,10 @@ class Neighbours:
     """(N,): in how many real balls the drawn picture lies, over k."""
     covered: NDArray[np.bool_]
     """(N,): the real picture's ball holds a drawn one."""
+
+    def means(self) -> Floats:
+        """Of MEANS, (4,)."""
+        return np.array([self.precise.mean(), self.recalled.mean(), self.density.mean(), self.covered.mean()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +79,25 @@ def meet_neighbours(real: Floats, drawn: Floats, k: int) -> Neighbours:
     return Distances.measure(real, drawn).meet(k)
 
 
-def compare_neighbours(real: Floats, one: Floats, other: Floats, k: int, read: Callable[[Neighbours], float]) -> Estimate:
-    """Estimate by how much `read` of the neighbours of `one` (N, D) exceeds that of `other` (N, D), both beside `real` (N, D).
+def compare_neighbours(real: Floats, one: Floats, other: Floats, k: int) -> dict[str, Estimate]:
+    """Estimate by how much each of MEANS of `one` (N, D) exceeds that of `other` (N, D), both beside `real` (N, D).
 
-    Row i of both was drawn for the same category and seed. The interval is the delete-a-group jackknife's over real pictures and
-    over pairs of drawn ones (Shao and Wu 1989): a share among neighbours depends on all pictures around, so that the bootstrap of
-    its own terms would be too narrow. No more than 1,500 pictures of each side are compared, the first ones.
+    Row i of both was drawn for the same category and seed. The intervals are the delete-a-group jackknife's over real pictures
+    and over pairs of drawn ones (Shao and Wu 1989): a share among neighbours depends on all pictures around, so that the
+    bootstrap of its own terms would be too narrow. No more than 1,500 pictures of each side are compared, the first ones.
     """
     n = min(len(real), len(one), len(other), MOST_COMPARED)
     if n < max(FEWEST, 2 * k):
-        return withhold(f"needs {FEWEST} pictures on each side, there are {n}", n)
+        return dict.fromkeys(MEANS, withhold(f"needs {FEWEST} pictures on each side, there are {n}", n))
     sides = tuple(Distances.measure(real[:n], drawn[:n]) for drawn in (one, other))
 
-    def score(kept_real: NDArray[np.bool_], kept_drawn: NDArray[np.bool_]) -> float:
+    def score(kept_real: NDArray[np.bool_], kept_drawn: NDArray[np.bool_]) -> Floats:
         ours, theirs = (side.keep(kept_real, kept_drawn).meet(k) for side in sides)
-        return read(ours) - read(theirs)
+        return ours.means() - theirs.means()
 
     every = np.ones(n, dtype=bool)
-    return estimate_normal(score(every, every), jackknife_deviation(score, n, n), n)
+    told = zip(MEANS, score(every, every), jackknife_deviations(score, n, n), strict=True)
+    return {name: estimate_normal(value, deviation, n) for name, value, deviation in told}
 
 
 def squared_distances(rows: Floats, columns: Floats) -> Floats:

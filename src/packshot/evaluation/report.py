@@ -107,20 +107,25 @@ def _champion(report: EvaluationReport) -> Iterator[str]:
         "two-sided at 95 %; the rules below share out their own level among the challengers.</p>"
     )
     names = [score.metric for score in challengers[0].over_champion]
-    rows = []
+    rows, notes = [], dict[str, list[str]]()
     for name in names:
         metric = METRICS[name]
-        gains = [_gain(find_estimate(card.over_champion, name), higher=metric.higher_is_better) for card in challengers]
+        found = [find_estimate(card.over_champion, name) for card in challengers]
+        gains = [_gain(estimate, higher=metric.higher_is_better) for estimate in found]
+        for note in dict.fromkeys(one.note for one in found if one and one.value is None and one.note):
+            notes.setdefault(note, []).append(name)
         own = _score(find_estimate(report.champion_scores, name))
         rows.append([f"<code>{name}</code>", "higher" if metric.higher_is_better else "lower", own, *gains])
     heads = [f"{card.checkpoint.name}, difference" for card in challengers]
     yield table(["metric", "better", "champion", *heads], rows, numbers=range(2, 3 + len(challengers)))
+    for note, withheld in notes.items():
+        yield f'<p class="soft small">– of {escape(", ".join(withheld))}: {escape(note)}.</p>'
 
 
 def _gain(estimate: Estimate | None, *, higher: bool) -> str:
     """A difference from the champion, in green or red where chance does not explain it."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
-        return _score(estimate) + (_small(estimate) if estimate else "")
+        return _score(estimate)
     tone = "soft" if estimate.low <= 0 <= estimate.high else "pass" if (estimate.value > 0) == higher else "reject"
     interval = f"[{estimate.low:+.3f}, {estimate.high:+.3f}]"
     return f'<span class="state {tone}">{estimate.value:+.3f}</span> <span class="range">{interval}</span>'
