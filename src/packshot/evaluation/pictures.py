@@ -56,7 +56,7 @@ def show_beside(model: ImageModel, champion: ImageModel, seed: int) -> Pixels:
     drawn = [draw(one, np.repeat([one.categories.index(name) for name in names], EACH // 2), seeds) for one in (champion, model)]
     images = np.stack(list(_flat(zip(*drawn, strict=True))))
     heads = ("champion", "challenger")
-    labels = [name if not column else heads[column % 2] if column < 3 else "" for name in names for column in range(EACH)]
+    labels = [heads[column % 2] if column else name for name in names for column in range(EACH)]
     return contact_sheet(images, EACH, labels, scale=_scale(images))
 
 
