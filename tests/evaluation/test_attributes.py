@@ -10,6 +10,7 @@ from packshot.evaluation.attributes import (
     estimate_worst_attribute,
     read_labels,
 )
+from packshot.evaluation.controls import CONTROLS
 from packshot.evaluation.evidence import Evidence, RealSide, join, pick
 from packshot.evaluation.metrics import METRICS, due_metrics
 from packshot.evaluation.pictures import show_attributes
@@ -124,3 +125,9 @@ def test_conditions_go_with_their_photos():
     one, other = (draw_shapes(6, side=16, seed=seed, conditions=True) for seed in (0, 1))
     picked = pick(join(one, other), np.array([7, 0]))
     np.testing.assert_array_equal(picked.conditions, [other.conditions[1], one.conditions[0]])
+
+
+def test_all_that_is_measured_is_part_of_the_evidence(real, monkeypatch):
+    before = digest_evidence(real, PARAMS, "d" * 64)
+    monkeypatch.setitem(CONTROLS, "another", CONTROLS["real"])
+    assert digest_evidence(real, PARAMS, "d" * 64) != before, "what was kept lacks a control that was added since"

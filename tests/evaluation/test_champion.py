@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from packshot.evaluation.comparison import COMPARISONS, UNPAIRED
+from packshot.evaluation.comparison import COMPARISONS, UNASKED, UNPAIRED
 from packshot.evaluation.gate import judge
-from packshot.evaluation.policy import Bound, ChampionRules, GateParams
+from packshot.evaluation.policy import Bound, ChampionRules, GateParams, NotWorse
 from packshot.evaluation.rules import at_level
-from packshot.records import Estimate, EvaluationReport, Score, Scorecard, Slice, Standing
+from packshot.records import Condition, Estimate, EvaluationReport, Score, Scorecard, Slice, Standing
 from tests.evaluation.reports import card, estimate, report
 
 CHAMPION = Standing(model="packshot", version=3, sha256="c" * 64, family="vae")
@@ -141,6 +142,7 @@ def test_an_interval_is_stretched_side_by_side():
         (estimate(-0.8, 0.2, n=40), 40, True),
         (estimate(-0.8, 0.9, n=40), 40, False),  # chance explains it
         (estimate(-0.4, 0.1, n=40), 40, False),  # it is less than may be lost
+        (estimate(-0.3, 0.29, n=40), 40, False),  # so is this, though the interval reaches farther
         (estimate(-0.8, 0.2, n=19), 19, False),  # too few to say anything
         (estimate(0.8, 0.2, n=40), 40, False),
     ],
@@ -153,6 +155,54 @@ def test_a_slice_that_lost_too_much_has_a_veto(lost, n, vetoed):
         (finding,) = [finding for finding in verdict.judgements[0].findings if finding.kind == "slice"]
         assert finding.bound == "psnr of category shoe less the champion's >= -0.5"
         assert "category shoe" in verdict.reason
+
+
+def test_of_equal_models_hardly_one_meets_a_veto_however_many_slices_there_are():
+    """Two dozen slices, each at 95 % by itself, would see some loss by chance in most comparisons."""
+    random, vetoed, touched = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        slices = []
+        for number in range(24):
+            half = 1.96 * 0.5
+            slices.append(_lost(f"category {number}", estimate(random.normal(0, 0.5), half, n=40)))
+        touched += any(one.over_champion[0].estimate.high < 0 for one in slices)
+        vetoed += not judge(beside(challenge(slices=tuple(slices))), policy()).passed
+    assert touched > 120
+    assert vetoed <= 16, "alpha is .025: of 400 no more than 10, and what chance adds"
+
+
+def _lost(name: str, found: Estimate) -> Slice:
+    return Slice(name=name, scores=(), over_champion=(Score(metric="psnr", estimate=found),))
+
+
+def test_a_verdict_whose_slices_could_not_be_compared_did_not_compare_all():
+    rules = RULES.model_copy(update={"not_worse": RULES.not_worse[1:]})
+    unpaired = challenge(psnr=Estimate(value=None, note=UNPAIRED))
+    assert not judge(beside(unpaired), policy(rules)).compared, "the slices ask for psnr"
+    assert judge(beside(unpaired), policy(rules.model_copy(update={"slices": None}))).compared
+
+
+def test_what_the_champion_cannot_be_asked_for_blocks_nobody_and_is_not_called_compared():
+    rules = ChampionRules(superior=True, not_worse=(NotWorse(metric="attribute_consistency", by=0.05),))
+    labelled = {"conditions": (Condition(name="colour", kind="label", values=("red", "blue")),)}
+    unasked = beside(challenge(attribute_consistency=Estimate(value=None, note=UNASKED))).model_copy(update=labelled)
+    verdict = judge(unasked, policy(rules))
+    assert verdict.passed
+    assert not verdict.compared
+    worse = beside(challenge(attribute_consistency=estimate(-0.2, 0.02))).model_copy(update=labelled)
+    assert not judge(worse, policy(rules)).passed
+    assert judge(beside(challenge()), policy(rules)).passed, "where no model is told a label there is no occasion"
+
+
+def test_who_was_shown_to_be_better_goes_on_though_the_champion_is_within_its_interval():
+    champion = card("b@1", {"kid": estimate(0.06, 0.03), "coverage": 0.80})
+    better = challenge()
+    better = better.model_copy(update={"scores": (*card("a@1", {"kid": estimate(0.05, 0.03), "coverage": 0.79}).scores,)})
+    stands = CHAMPION.model_copy(update={"sha256": champion.checkpoint.sha256})
+    verdict = judge(beside(champion, better, champion=stands), policy())
+    assert verdict.candidate == better.checkpoint
+    alone = judge(beside(champion, challenge(kid=estimate(0.02, 0.01)), champion=stands), policy())
+    assert alone.candidate == champion.checkpoint, "nobody beat it: it stays"
 
 
 def test_the_order_of_checkpoints_changes_nothing():

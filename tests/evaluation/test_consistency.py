@@ -4,6 +4,21 @@ import pytest
 from packshot.evaluation.consistency import estimate_consistency, estimate_worst_shortfall
 
 
+def test_a_small_category_does_not_hide_a_large_one_that_is_broken():
+    asked = np.repeat([0, 1], [1900, 40])
+    seen = asked.copy()
+    seen[:950] = 1  # half of the large one
+    seen[1900:1924] = 0  # three fifths of the small one, of which far less is certain
+    found = estimate_worst_shortfall(asked, seen, np.repeat([0, 1], 400), np.repeat([0, 1], 400), ("shoe", "hat"))
+    assert found.note == "worst: hat"
+    assert found.value == pytest.approx(-0.6)
+    alone = estimate_worst_shortfall(asked[:1900], seen[:1900], np.zeros(400, int), np.zeros(400, int), ("shoe", "hat"))
+    small = estimate_worst_shortfall(asked[1900:], seen[1900:], np.ones(400, int), np.ones(400, int), ("shoe", "hat"))
+    assert found.low == pytest.approx(small.low)
+    assert small.high > found.high > alone.high, "the joint one, a little wider than alone"
+    assert found.high < -0.45
+
+
 def test_the_share_of_recognised_pictures():
     asked = np.arange(100) % 4
     seen = np.where(np.arange(100) < 20, 3 - asked, asked)

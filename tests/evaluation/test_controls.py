@@ -16,7 +16,8 @@ from packshot.evaluation.gate import judge
 from packshot.evaluation.metrics import due_metrics, measure
 from packshot.evaluation.policy import GateParams
 from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
-from packshot.evaluation.scoring import NotFinite, collect_evidence, gather_real_side, measure_references, score, withhold_all
+from packshot.evaluation.scoring import collect_evidence, gather_real_side, measure_references, score, withhold_all
+from packshot.images.pixels import NotFinite
 from packshot.models import gan, vae
 from packshot.params import load_params
 from packshot.records import Checkpoint, Cost, Estimate, EvaluationReport, Judgement, Score, Scorecard

@@ -278,6 +278,15 @@ def test_where_a_control_fares_as_it_must_not_no_checkpoint_passes():
         assert verdict.judgements[0].passed, "the checkpoint's own rules are told all the same"
 
 
+def test_what_was_not_measured_of_a_fraud_does_not_refuse_it():
+    attribute = Bound(metric="attribute_consistency", at_least=0.5)
+    params = _params(Bound(metric="kid", at_most=1e9), attribute).model_copy(update={"controls": ("mean_photo",)})
+    base = report(card("a@1", {"kid": 0.05, "attribute_consistency": 0.9}))
+    verdict = judge(base.model_copy(update={"controls": (_control("mean_photo", "fail", 0.9),)}), params)
+    assert not verdict.passed
+    assert "the control 'mean_photo' must be refused, and it keeps" in verdict.reason
+
+
 def test_a_bound_on_inception_is_due_only_where_its_weights_are_at_hand():
     params = _params(LOW_KID, Bound(metric="fid", at_most=30.0, proof="measured", when="inception"))
     plain = report(card("a@1", {"kid": 0.05}))

@@ -16,7 +16,9 @@ from packshot.images.conditions import (
     check_value,
     encode_conditions,
     encode_wish,
+    find_unknown,
     fit_conditions,
+    translate_conditions,
 )
 from packshot.records import Attribute, Condition
 
@@ -111,3 +113,42 @@ def test_values_that_cannot_be_learnt_from_are_refused_by_name(name: str, column
     with pytest.raises(DataRejected, match=said) as refused:
         fit_conditions([name], ATTRIBUTES, {name: column})
     assert f"'{name}'" in str(refused.value)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.sampled_from(["red", "blue", "navy", "plaid"])),
+            st.one_of(st.none(), st.floats(-3, 9)),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_what_is_translated_is_what_would_have_been_encoded(photos: list[tuple[str | None, float | None]]) -> None:
+    columns = {"colour": [colour for colour, _ in photos], "price": [price for _, price in photos]}
+    told = (
+        Condition(name="colour", kind="label", values=("blue", "navy", "plaid", "red")),
+        Condition(name="price", kind="number", mean=3.0, deviation=4.0),
+    )
+    wanted = (
+        Condition(name="price", kind="number", mean=2.0, deviation=1.5),
+        Condition(name="size", kind="label", values=("large", "small")),
+        Condition(name="colour", kind="label", values=("blue", "green", "red")),
+    )
+    found = translate_conditions(encode_conditions(told, columns, len(photos)), told, wanted)
+    expected = encode_conditions(wanted, {**columns, "size": [None] * len(photos)}, len(photos))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    same = encode_conditions(told, columns, len(photos))
+    assert translate_conditions(same, told, told) is same
+
+
+def test_what_others_cannot_say_is_named() -> None:
+    colour = Condition(name="colour", kind="label", values=("blue", "red"))
+    price = Condition(name="price", kind="number", mean=1.0)
+    told = (colour.model_copy(update={"values": ("blue", "green", "pink", "red")}), price)
+    assert find_unknown(told, (colour, price.model_copy(update={"mean": 9.0}))) == ("colour green, pink",)
+    assert find_unknown(told, (colour, price), words=False) == ()
+    assert find_unknown(told, (price,)) == ("colour",)
+    assert find_unknown((price,), (Condition(name="price", kind="label", values=("high", "low")),)) == ("price",)
+    assert find_unknown((colour,), told) == ()

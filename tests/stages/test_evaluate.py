@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from packshot.errors import DataRejected, IntegrityError, MissingArtifact
-from packshot.evaluation.comparison import UNPAIRED
+from packshot.evaluation.comparison import UNASKED, UNPAIRED
 from packshot.evaluation.evidence import pick
 from packshot.evaluation.metrics import METRICS
 from packshot.evaluation.policy import Bound
@@ -71,7 +71,7 @@ def make_catalog(layout: Layout, known: Mapping[str, Mapping[str, str | None]] =
         counts=(),
         quarantined=(),
         shards=(),
-        digest=DIGEST,
+        digest="0" * 64,
     ).write(layout.stage("ingest") / "catalog.json")
     columns = {"sha256": list(known), **{name: [values[name] for values in known.values()] for name in names}}
     pq.write_table(pa.table(columns), layout.stage("ingest") / "manifest.parquet")
@@ -340,24 +340,31 @@ def crown(layout: Layout, weights: Path, sha256: str, *, dataset: str = DIGEST, 
     Live(**live, weights=str(weights), card=str(folder / "card.json")).write(layout.live)
 
 
-def make_champion(folder: Path, *, seed: int = 5, categories: tuple[str, ...] = KINDS, size: int = 16) -> tuple[Path, str]:
+def make_champion(
+    folder: Path,
+    *,
+    seed: int = 5,
+    categories: tuple[str, ...] = KINDS,
+    size: int = 16,
+    conditions: tuple[Condition, ...] = (),
+) -> tuple[Path, str]:
     """An untrained VAE of the shop's own kind."""
     image = ImageSpec(size=size)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = CONFIGS["vae"].build(image, categories)
+        model = CONFIGS["vae"].build(image, categories, conditions)
     card = WeightsCard(
         config=CONFIGS["vae"],
         image=image,
         categories=categories,
-        conditions=(),
+        conditions=conditions,
         run="vae",
         step=0,
         dataset=DIGEST,
         params="2" * 64,
         seed=seed,
     )
-    path = folder / f"champion-{seed}-{size}-{len(categories)}.safetensors"
+    path = folder / f"champion-{seed}-{size}-{len(categories)}-{len(conditions)}.safetensors"
     return path, save_weights(path, model, card)
 
 
@@ -423,6 +430,48 @@ def test_a_champion_of_another_kind_stands_and_cannot_be_compared(params, tmp_pa
     assert why in report.champion.reason
     assert report.champion_scores == ()
     assert not gate(params, layout).compared
+
+
+def test_a_champion_is_asked_for_attributes_in_its_own_words(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits(conditions=True), SHADE)
+    shade, price = SHADE
+    later = (price.model_copy(update={"mean": price.mean + 1.0}), shade)
+    crown(layout, *make_champion(tmp_path, conditions=later))
+    report = evaluate(params, layout)
+    assert report.champion.comparable
+    assert report.champion.lacks == ()
+    assert find_estimate(report.scorecards[0].over_champion, "attribute_consistency").value is not None
+    crown(layout, *make_champion(tmp_path, seed=6, conditions=(shade.model_copy(update={"values": ("cold", "hot")}), price)))
+    report = evaluate(params, layout)
+    assert report.champion.lacks == ("shade warm",)
+    assert find_estimate(report.scorecards[0].over_champion, "attribute_consistency").note == UNASKED
+    assert find_estimate(report.scorecards[0].over_champion, "psnr").value is not None
+
+
+def test_a_champion_that_was_told_more_than_is_known_now_stands_aside(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    crown(layout, *make_champion(tmp_path, conditions=SHADE))
+    report = evaluate(params, layout)
+    assert not report.champion.comparable
+    assert "shade, price" in report.champion.reason
+    assert not gate(params, layout).compared
+
+
+def test_a_champion_whose_card_is_gone_stops_no_evaluation(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    crown(layout, *make_champion(tmp_path))
+    (layout.var / "shelf" / "card.json").unlink()
+    report = evaluate(params, layout)
+    assert not report.champion.comparable
+    assert "cannot be read" in report.champion.reason
+
+
+def test_a_catalogue_that_is_not_the_dataset_s_any_more_is_refused(params, tmp_path):
+    layout = make_shop(tmp_path, small_splits())
+    path = layout.stage("ingest") / "catalog.json"
+    path.write_text(path.read_text().replace('"digest": "000', '"digest": "abc'))
+    with pytest.raises(IntegrityError, match="not that of the dataset"):
+        evaluate(params, layout)
 
 
 def test_a_champion_whose_weights_are_damaged_stops_no_evaluation(params, tmp_path):

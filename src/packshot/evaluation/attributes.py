@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from packshot.evaluation.bootstrap import estimate_share, withhold
-from packshot.evaluation.consistency import estimate_worst_shortfall
+from packshot.evaluation.bootstrap import estimate_share, least_normal, withhold
+from packshot.evaluation.consistency import find_shortfalls
 from packshot.records import Condition, Estimate
 
 FEWEST = 20
@@ -74,12 +74,8 @@ def estimate_worst_attribute(drawn: Sequence[Named], real: Sequence[Named]) -> E
     """
     if not drawn:
         return withhold(NOTHING)
-    found = []
+    found: dict[str, tuple[float, float, int]] = {}
     for one, other in zip(drawn, real, strict=True):
         names = tuple(f"{one.condition.name} {value}" for value in one.condition.values)
-        worst = estimate_worst_shortfall(one.asked, one.recognised, other.asked, other.recognised, names)
-        if worst.value is not None:
-            found.append((worst.value, worst))
-    if not found:
-        return withhold(f"no value of an attribute has {FEWEST} pictures on both sides")
-    return min(found, key=lambda pair: pair[0])[1]
+        found |= find_shortfalls(one.asked, one.recognised, other.asked, other.recognised, names)
+    return least_normal(found) if found else withhold(f"no value of an attribute has {FEWEST} pictures on both sides")

@@ -86,6 +86,16 @@ def estimate_least(several: Mapping[str, tuple[Floats, Sequence[str] | None]], *
     return Estimate(value=values[worst], low=low, high=high, n=single[worst].n, note=f"worst: {worst}")
 
 
+def least_normal(several: Mapping[str, tuple[float, float, int]]) -> Estimate:
+    """As `estimate_least`, of values whose errors are taken as normal: by name the value, its standard deviation, and n."""
+    joint = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * len(several)))
+    worst = min(several, key=lambda name: several[name][0])
+    value, _, n = several[worst]
+    low = min(one - REACH * deviation for one, deviation, _ in several.values())
+    high = min(one + joint * deviation for one, deviation, _ in several.values())
+    return Estimate(value=value, low=low, high=high, n=n, note=f"worst: {worst}")
+
+
 def estimate_share(hits: NDArray[np.bool_], groups: Sequence[str] | None = None, *, fewest: int = 20, note: str = "") -> Estimate:
     """Estimate the share of True in `hits` (N,) with Wilson's 95 % interval (Wilson 1927), whose n counts groups, not photos."""
     hits = np.asarray(hits, dtype=bool)

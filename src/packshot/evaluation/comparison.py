@@ -20,6 +20,8 @@ from packshot.records import Estimate, Score
 
 UNPAIRED = "of the challenger and the champion one encodes a photo, the other searches for it: no pair"
 """Why photos that both drew again are not compared."""
+UNASKED = "the challenger or the champion cannot be asked for the attributes"
+"""Why what was asked for is not compared."""
 
 Comparison = Callable[[Evidence, Evidence], Estimate]
 """Challenger less champion. Both evidences rest on the same real side, on the same photos and seeds."""
@@ -118,7 +120,7 @@ def _class_consistency(one: Evidence, other: Evidence) -> Estimate:
 
 def _attribute_consistency(one: Evidence, other: Evidence) -> Estimate:
     if not one.named or not other.named:
-        return withhold("the challenger or the champion cannot be asked for attributes")
+        return withhold(UNASKED)
     ours, theirs = (np.concatenate([named.hits for named in evidence.named]) for evidence in (one, other))
     return estimate_mean(ours.astype(float) - theirs, fewest=20, resamples=one.real.resamples, seed=one.real.seed)
 

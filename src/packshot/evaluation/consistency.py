@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from packshot.evaluation.bootstrap import estimate_normal, estimate_share, withhold
+from packshot.evaluation.bootstrap import estimate_share, least_normal, withhold
 from packshot.records import Estimate
 
 FEWEST = 20
@@ -23,19 +23,24 @@ def estimate_worst_shortfall(
 ) -> Estimate:
     """Estimate the share recognised, less the share of real photos recognised, in the category where that is least.
 
-    Categories with fewer than 20 pictures on either side are left out.
+    Categories with fewer than 20 pictures on either side are left out; `estimate_least` says how the interval holds the least.
     """
-    found = []
+    found = find_shortfalls(asked, recognised, real, real_recognised, names)
+    return least_normal(found) if found else withhold(f"no category has {FEWEST} pictures on both sides")
+
+
+def find_shortfalls(
+    asked: Labels, recognised: Labels, real: Labels, real_recognised: Labels, names: tuple[str, ...]
+) -> dict[str, tuple[float, float, int]]:
+    """By category the share recognised less that of real photos, its standard deviation, and the pictures; few are left out."""
+    found = {}
     for category in np.unique(asked):
         one = recognised[asked == category] == category
         other = real_recognised[real == category] == category
         if min(len(one), len(other)) >= FEWEST:
-            variance = sum(_variance(hits) for hits in (one, other))
-            found.append((float(one.mean() - other.mean()), float(np.sqrt(variance)), len(one), names[category]))
-    if not found:
-        return withhold(f"no category has {FEWEST} pictures on both sides")
-    value, deviation, n, name = min(found)
-    return estimate_normal(value, deviation, n, note=f"worst: {name}")
+            deviation = float(np.sqrt(sum(_variance(hits) for hits in (one, other))))
+            found[names[category]] = float(one.mean() - other.mean()), deviation, len(one)
+    return found
 
 
 def _variance(hits: NDArray[np.bool_]) -> float:

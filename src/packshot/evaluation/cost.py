@@ -31,8 +31,8 @@ def measure_cost(model: ImageModel, weights: Path, sha256: str, *, seconds: floa
     """Measure what `model` costs, whose `weights` have the digest `sha256`, as the service draws with it: without a gradient.
 
     The draws take about `seconds`: at most 300 are timed, and at least 9 however long they take. Torch is left with as many
-    threads as it had. Raises ValueError where the model is not as `load_weights` returns it, in eval mode on the CPU, and where
-    it draws NaN.
+    threads as it had. Raises ValueError where the model is not as `load_weights` returns it, in eval mode on the CPU; NotFinite
+    where it draws NaN.
     """
     if model.training or next(model.parameters()).device.type != "cpu":
         raise ValueError("a model is timed in eval mode and on the CPU, where it is served")

@@ -20,7 +20,8 @@ from packshot.evaluation.evidence import Evidence, RealSide, Redrawn, Scores, ap
 from packshot.evaluation.features import PixelEyes, train_eyes
 from packshot.evaluation.metrics import METRICS, measure
 from packshot.evaluation.protocol import ExtractorParams
-from packshot.evaluation.scoring import PROTOCOL, NotFinite, draw, redraw, train_attribute_eyes
+from packshot.evaluation.scoring import PROTOCOL, draw, redraw, train_attribute_eyes
+from packshot.images.pixels import NotFinite
 from packshot.images.shards import Split
 from packshot.models.base import ImageModel
 from packshot.records import Dataset, Digest, Estimate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from packshot.evaluation.bootstrap import estimate_normal, withhold
+from packshot.evaluation.bootstrap import estimate_normal, least_normal, withhold
 from packshot.evaluation.ssim import ssim
 from packshot.records import Estimate
 
@@ -60,18 +60,19 @@ def estimate_worst_excess(drawn: Alikeness, real: Alikeness, names: tuple[str, .
     """Estimate by how much the drawn pictures are more alike than the real ones, in the category where it is most.
 
     A model that knows one picture of one category passes every mean over the catalogue. Categories with fewer than 20 pictures
-    on either side are left out.
+    on either side are left out; the interval is that of `estimate_least`, turned round.
     """
-    found = []
+    found = {}
     for category in np.unique(drawn.categories):
         one, other = drawn.values[drawn.categories == category], real.values[real.categories == category]
         if min(len(one), len(other)) >= FEWEST:
             deviation = float(np.hypot(_deviation(one), _deviation(other)))
-            found.append((float(one.mean() - other.mean()), deviation, len(one), names[category]))
+            found[names[category]] = float(other.mean() - one.mean()), deviation, len(one)
     if not found:
         return withhold(f"no category has {FEWEST} pictures on both sides")
-    value, deviation, n, name = max(found)
-    return estimate_normal(value, deviation, n, note=f"worst: {name}")
+    least = least_normal(found)
+    value, low, high = (None if end is None else -end for end in (least.value, least.high, least.low))
+    return Estimate(value=value, low=low, high=high, n=least.n, note=least.note)
 
 
 def _deviation(values: Floats) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from packshot.evaluation.comparison import UNPAIRED
+from packshot.evaluation.comparison import UNASKED, UNPAIRED
 from packshot.evaluation.metrics import METRICS
 from packshot.evaluation.policy import Bound, GateParams, SliceRules
 from packshot.evaluation.rules import Rule, at_level, read_bound, read_not_worse, read_superior, tell
@@ -38,7 +38,7 @@ def judge(report: EvaluationReport, params: GateParams) -> Verdict:
     astray = [control for control in controls if not control.behaves]
     judgements = tuple(court.judge(card) for card in report.scorecards)
     passing = [card for card, said in zip(report.scorecards, judgements, strict=True) if said.passed]
-    best = _pick(passing, params) if not astray else None
+    best = _pick(court.without_champion(passing), params) if not astray else None
     return Verdict(
         passed=best is not None,
         reason=_blame(astray[0]) if astray else _reason(judgements, passing, best, params),
@@ -109,7 +109,8 @@ class Court:
             return ControlFinding(name=name, must="pass", state="reject", reason="it was not measured: evaluate again")
         due = [bound for bound in self.params.bounds if self._concerns(bound, control.must)]
         held = (read_bound(bound, self.references).hold(find_estimate(control.scores, bound.metric)) for bound in due)
-        failing = _gravest([finding for finding in held if not finding.passed])
+        # What was not measured of a fraud refuses nothing.
+        failing = _gravest([one for one in held if not one.passed and (control.must == "pass" or one.value is not None)])
         reason = _tell(failing[0]) if failing else f"it keeps to all {len(due)} bounds on new pictures"
         return ControlFinding(name=name, must=control.must, state=failing[0].state if failing else "pass", reason=reason)
 
@@ -119,7 +120,15 @@ class Court:
             return False
         if card.checkpoint.sha256 == self.champion.sha256:
             return True
-        return self.champion.comparable and not any(_unpaired(card, rule.metric) for rule in self.params.champion.not_worse)
+        slices = self.params.champion.slices
+        asked = {rule.metric for rule in (*self.params.champion.not_worse, *(slices.not_worse if slices else ()))}
+        return self.champion.comparable and not any(_unpaired(card, metric) for metric in asked)
+
+    def without_champion(self, passing: Sequence[Scorecard]) -> Sequence[Scorecard]:
+        """Those that were shown to be better than the champion, where that is asked; the champion itself where there is none."""
+        if self.champion is None or self.params.champion is None or not self.params.champion.superior:
+            return passing
+        return [card for card in passing if card.checkpoint.sha256 != self.champion.sha256] or passing
 
     def _concerns(self, bound: Bound, must: str) -> bool:
         """A bound on new pictures that is due for a control; only real photos have known attributes."""
@@ -131,28 +140,34 @@ class Court:
         if rules is None or champion is None or not champion.comparable or card.checkpoint.sha256 == champion.sha256:
             return
         for rule in rules.not_worse:
-            if not _unpaired(card, rule.metric):
+            if METRICS[rule.metric].when in self.occasions and not _unpaired(card, rule.metric):
                 yield self._compare(read_not_worse(rule, self.references), card)
         if rules.superior and not champion.lacks:
             yield self._compare(read_superior(self.params.primary), card)
         if rules.slices:
-            for one in card.slices:
-                yield from self._veto(one, rules.slices)
+            yield from self._veto(card.slices, rules.slices, rules.alpha)
 
     def _compare(self, rule: Rule, card: Scorecard) -> Finding:
         estimate = find_estimate(card.over_champion, rule.metric)
         return rule.hold(None if estimate is None else at_level(estimate, self.level))
 
-    def _veto(self, one: Slice, rules: SliceRules) -> Iterator[Finding]:
-        """A finding for each metric in which a slice lost more than it may, and more than chance explains."""
-        for rule in rules.not_worse:
-            estimate = find_estimate(one.over_champion, rule.metric)
-            if estimate is None or estimate.value is None or estimate.n < rules.fewest:
-                continue
-            higher = METRICS[rule.metric].higher_is_better
-            nearest = estimate.high if higher else estimate.low
+    def _veto(self, slices: Sequence[Slice], rules: SliceRules, alpha: float) -> Iterator[Finding]:
+        """A finding for each metric in which a slice lost more than it may, and more than chance explains.
+
+        The level is shared out among all that is looked at (Bonferroni): where nothing is lost, the chance of any veto is at most
+        `alpha`.
+        """
+        looked_at = []
+        for one in slices:
+            for rule in rules.not_worse:
+                estimate = find_estimate(one.over_champion, rule.metric)
+                if estimate is not None and estimate.value is not None and estimate.n >= rules.fewest:
+                    looked_at.append((one.name, rule, estimate))
+        for name, rule, estimate in looked_at:
+            jointly = at_level(estimate, alpha / len(looked_at))
+            nearest = jointly.high if METRICS[rule.metric].higher_is_better else jointly.low
             by_chance = nearest is None or not better(rule.metric, 0.0, nearest)
-            found = read_not_worse(rule, self.references, one.name).hold(estimate)
+            found = replace(read_not_worse(rule, self.references, name), proof="measured").hold(jointly)
             if not found.passed and not by_chance:
                 yield found
 
@@ -163,9 +178,9 @@ def better(metric: str, one: float, other: float) -> bool:
 
 
 def _unpaired(card: Scorecard, metric: str) -> bool:
-    """Whether photos drawn again cannot be compared, since one of the two models encodes a photo, the other searches for it."""
+    """Whether the two models cannot be compared by this: one encodes a photo, or can be asked for attributes, the other not."""
     estimate = find_estimate(card.over_champion, metric)
-    return estimate is not None and estimate.value is None and estimate.note == UNPAIRED
+    return estimate is not None and estimate.value is None and estimate.note in {UNPAIRED, UNASKED}
 
 
 def _leak_alarms(card: Scorecard) -> Iterator[Finding]:

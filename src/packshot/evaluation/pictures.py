@@ -27,6 +27,8 @@ MOST_VALUES = 24
 """Of an attribute, on its sheet."""
 PAIRS = 10
 """The worst, and as many from the middle; the new pictures that come nearest to a training photo; and those most alike."""
+LOOKED_AT = 2000
+"""Pictures among which the most alike are sought, the first ones: each is held against each."""
 CHANGED = 8
 """Photos that lost most by a challenger, and as many that gained most."""
 
@@ -83,8 +85,8 @@ def show_changed(challenger: Evidence, champion: Evidence) -> Pixels | None:
 
 def show_alike(evidence: Evidence) -> Pixels:
     """The pairs of new pictures that are most alike, and as many of unseen real photos: a collapse would show."""
-    drawn = _most_alike(evidence.drawn, evidence.pixels_raw)
-    unseen = np.asarray(evidence.real.unseen.images)
+    drawn = _most_alike(evidence.drawn[:LOOKED_AT], evidence.pixels_raw[:LOOKED_AT])
+    unseen = np.asarray(evidence.real.unseen.images[:LOOKED_AT])
     real = _most_alike(unseen, evidence.real.pixels.see(unseen))
     images = np.concatenate([drawn, real])
     labels = [*["new"] * len(drawn), *["photo"] * len(real)]

@@ -78,7 +78,8 @@ class SliceRules(Record):
     fewest: int = Field(20, ge=8)
     """Photos or pictures of a slice below which nothing is said of it."""
     not_worse: tuple[NotWorse, ...] = Field(min_length=1)
-    """A slice has a veto where it is worse by more than this, and its whole interval lies on the worse side of the champion."""
+    """A slice has a veto where it is worse by more than this, and its whole interval lies on the worse side of the champion: at
+    the level `alpha`, shared out among all slices and metrics that are looked at."""
 
     @field_validator("not_worse")
     @classmethod

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from packshot.errors import DataRejected, IntegrityError
 from packshot.evaluation.attributes import FEWEST, Conditions, borrow_conditions, read_labels
 from packshot.evaluation.bootstrap import estimate_mean, withhold
-from packshot.evaluation.controls import measure_controls
+from packshot.evaluation.controls import CONTROLS, measure_controls
 from packshot.evaluation.evidence import (
     ClassifierEyes,
     Evidence,
@@ -35,12 +36,13 @@ from packshot.evaluation.evidence import (
 )
 from packshot.evaluation.features import PixelEyes, train_eyes
 from packshot.evaluation.kept import Kept
-from packshot.evaluation.ladder import CLIMBING, OF_ATTRIBUTES, OF_REAL_PHOTOS, RUNGS
+from packshot.evaluation.ladder import CLIMBING, OF_ATTRIBUTES, OF_REAL_PHOTOS, REFERENCE_NAMES, RUNGS
 from packshot.evaluation.metrics import due_metrics, measure
 from packshot.evaluation.protocol import EvaluateParams, ExtractorParams
 from packshot.evaluation.psnr import psnr
 from packshot.evaluation.robustness import DISTURBANCES
-from packshot.images.pixels import to_pixels, to_unit
+from packshot.images.conditions import find_unknown, translate_conditions
+from packshot.images.pixels import NotFinite, to_pixels, to_unit
 from packshot.images.shards import Split
 from packshot.models.base import ImageModel
 from packshot.records import Condition, Control, Digest, Estimate, Extractor, Record, Score
@@ -57,10 +59,6 @@ class RealScores(Record):
 
     references: tuple[Score, ...]
     controls: tuple[Control, ...]
-
-
-class NotFinite(Exception):
-    """A model drew pixels that are not numbers."""
 
 
 def gather_real_side(
@@ -132,7 +130,8 @@ def digest_evidence(real: RealSide, params: EvaluateParams, dataset: Digest) -> 
     """The digest of all that scores rest on, but the model: equal evidence, comparable scores."""
     eyes = [extractor.sha256 for extractor in name_extractors(real)]
     labels = {name: sorted(known.items()) for name, known in sorted(real.labels.items())}
-    parts = [PROTOCOL, dataset, params.content_digest(), *eyes, labels]
+    measured = [due_metrics(real), list(CONTROLS), REFERENCE_NAMES]
+    parts = [PROTOCOL, dataset, params.content_digest(), *eyes, labels, measured]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -177,11 +176,11 @@ def collect_evidence(model: ImageModel, real: RealSide, params: EvaluateParams) 
 
     Where models are conditioned on attributes, each new picture is asked for with those of a real training photo of its category.
     A model without an encoder searches for `params.searched_photos` of them only; one that encodes is given disturbed photos too.
-    One that was trained on another dataset is asked for the categories that it knows, and for attributes where they are the same.
+    One that was trained on another dataset is asked for the categories and the attributes that it knows, in its own words.
     Raises NotFinite where a pixel is not a number.
     """
     known = np.array([model.categories.index(name) if name in model.categories else -1 for name in real.names])
-    attributed = model.conditions == real.conditions
+    translate = partial(translate_conditions, told=real.conditions, wanted=model.conditions)
     photos = real.held_out
     if not model.encodes:
         photos = pick(photos, np.sort(spread(photos.categories)[: params.searched_photos]))
@@ -191,12 +190,13 @@ def collect_evidence(model: ImageModel, real: RealSide, params: EvaluateParams) 
     told = borrow_conditions(real.training.conditions, real.training.categories, asked, params.seed) if real.conditions else None
     seeds, kept = params.seed + np.arange(len(asked)), known[asked] >= 0
     log.info("drawing %d new pictures", kept.sum())
-    wishes = told[kept] if told is not None and attributed else None
-    drawn = draw(model, known[asked[kept]], seeds[kept].tolist(), wishes)
-    conditions = photos.conditions if attributed else np.zeros((len(photos), 0), dtype=np.float32)
-    shown = replace(photos, categories=known[photos.categories], conditions=conditions)
+    wishes = None if told is None else told[kept]
+    asked_for = translate(wishes) if wishes is not None and model.conditions else None
+    drawn = draw(model, known[asked[kept]], seeds[kept].tolist(), asked_for)
+    shown = replace(photos, categories=known[photos.categories], conditions=translate(photos.conditions))
     redrawn = _redraw_all(model, real, photos, shown) if len(photos) else None
-    return Evidence(real, drawn, asked[kept], redrawn, wishes)
+    understood = not find_unknown(real.conditions, model.conditions)
+    return Evidence(real, drawn, asked[kept], redrawn, wishes if understood else None)
 
 
 def _redraw_all(model: ImageModel, real: RealSide, photos: Split, shown: Split) -> Redrawn:

@@ -62,6 +62,46 @@ def encode_conditions(conditions: Sequence[Condition], columns: Mapping[str, Seq
     return np.concatenate(parts, axis=1)
 
 
+def translate_conditions(
+    encoded: NDArray[np.float32], told: Sequence[Condition], wanted: Sequence[Condition]
+) -> NDArray[np.float32]:
+    """What `encoded` (N, D) says in the words and moments of `told`, in those of other conditions, `wanted`: (N, E).
+
+    Attributes go by their names; a word that `wanted` does not have, and an attribute that `told` has not, count as not known.
+    """
+    if tuple(told) == tuple(wanted):
+        return encoded
+    starts = np.cumsum([0, *(condition.size for condition in told)])
+    sources = {one.name: (one, encoded[:, start : start + one.size]) for one, start in zip(told, starts[:-1], strict=True)}
+    parts = [np.zeros((len(encoded), 0), dtype=np.float32)]
+    for condition in wanted:
+        part = np.zeros((len(encoded), condition.size), dtype=np.float32)
+        source, columns = sources.get(condition.name, (condition, part))
+        if source.kind == condition.kind == "label":
+            for place, word in enumerate(condition.values):
+                if word in source.values:
+                    part[:, place] = columns[:, source.values.index(word)]
+        elif source.kind == condition.kind == "number":
+            known = columns[:, 1] > 0
+            numbers = columns[known, 0].astype(np.float64) * source.deviation + source.mean
+            part[known] = [(_standardise(condition, number), 1.0) for number in numbers.tolist()] or np.empty((0, 2))
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
+
+
+def find_unknown(told: Sequence[Condition], wanted: Sequence[Condition], *, words: bool = True) -> tuple[str, ...]:
+    """What of `told` cannot be said by `wanted`: attributes by name, and with `words` those of their words that it lacks."""
+    have = {(condition.name, condition.kind): condition for condition in wanted}
+    unknown = []
+    for one in told:
+        other = have.get((one.name, one.kind))
+        if other is None:
+            unknown.append(one.name)
+        elif words and (new := [word for word in one.values if word not in other.values]):
+            unknown.append(f"{one.name} {', '.join(new)}")
+    return tuple(unknown)
+
+
 def encode_wish(conditions: Sequence[Condition], wish: Mapping[str, str | float]) -> NDArray[np.float32]:
     """What is asked for, float32 (D,); an attribute that is not named may turn out as it likes.
 

@@ -24,7 +24,6 @@ from packshot.evaluation.pictures import draw_comparison, draw_pictures
 from packshot.evaluation.protocol import EvaluateParams
 from packshot.evaluation.report import CAPTIONS, picture_name
 from packshot.evaluation.scoring import (
-    NotFinite,
     collect_evidence,
     digest_evidence,
     gather_real_side,
@@ -35,6 +34,7 @@ from packshot.evaluation.scoring import (
 )
 from packshot.evaluation.slices import measure_slices
 from packshot.images.manifest import read_manifest
+from packshot.images.pixels import NotFinite
 from packshot.images.shards import load_split
 from packshot.images.sheet import encode_png
 from packshot.layout import Layout
@@ -141,9 +141,13 @@ def _open_inception() -> Eyes | None:
 
 def _read_labels(layout: Layout, dataset: Dataset) -> dict[str, dict[str, str]]:
     """The catalogue's label attributes that models are not conditioned on: by name, what is known of each photo, by id."""
-    told = {condition.name for condition in dataset.conditions}
-    attributes = Catalog.read(layout.stage("ingest") / "catalog.json").attributes
-    names = [one.name for one in attributes if one.kind == "label" and one.name not in told]
+    told, path = {condition.name for condition in dataset.conditions}, layout.stage("ingest") / "catalog.json"
+    catalog = Catalog.read(path)
+    if catalog.digest != dataset.catalog:
+        raise IntegrityError(
+            "the catalogue is not that of the dataset any more", where=str(path), advice="run the stage 'prepare' again"
+        )
+    names = [one.name for one in catalog.attributes if one.kind == "label" and one.name not in told]
     if not names:
         return {}
     table = read_manifest(layout.stage("ingest") / "manifest.parquet", ["sha256", *names])

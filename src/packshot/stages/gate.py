@@ -44,13 +44,18 @@ def tell_metrics(verdict: Verdict) -> dict[str, object]:
 
 
 def _tell_one(said: Judgement) -> dict[str, object]:
+    kept = sum(finding.passed for finding in said.findings)
+    return {"passed": int(said.passed), "bounds": len(said.findings), "kept": kept, "margins": _margins(said)}
+
+
+def _margins(said: Judgement) -> dict[str, float]:
+    """The least margin of each metric: of its bound, and beside the champion."""
     margins: dict[str, float] = {}
     for finding in said.findings:
         if finding.margin is not None:
-            name = finding.metric if finding.kind == "bound" else f"{finding.metric}_over_champion"
+            name = finding.metric if finding.kind in {"bound", "leak"} else f"{finding.metric}_over_champion"
             margins[name] = min(finding.margin, margins.get(name, finding.margin))
-    kept = sum(finding.passed for finding in said.findings)
-    return {"passed": int(said.passed), "bounds": len(said.findings), "kept": kept, "margins": margins}
+    return margins
 
 
 def _with_latencies(report: EvaluationReport, speed: Speed) -> EvaluationReport:
@@ -91,7 +96,7 @@ def _annotate(layout: Layout, verdict: Verdict, looks: int) -> None:
         if run := runs.get(said.checkpoint.run):
             kept = sum(finding.passed for finding in said.findings)
             metrics = {"gate_passed": float(said.passed), "gate_rules": len(said.findings), "gate_rules_kept": kept}
-            margins = {f"gate_margin_{finding.metric}": finding.margin for finding in said.findings if finding.margin is not None}
+            margins = {f"gate_margin_{name}": margin for name, margin in _margins(said).items()}
             tags = {
                 "gate": "passed" if said.passed else "refused",
                 "gate_reason": said.reason,

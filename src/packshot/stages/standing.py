@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from packshot.errors import IntegrityError, MissingArtifact
+from packshot.images.conditions import find_unknown
 from packshot.layout import Layout
 from packshot.models.base import ImageModel
 from packshot.models.weights import load_weights
@@ -35,27 +36,30 @@ class Incumbent:
 def find_incumbent(layout: Layout, dataset: Dataset, held_out: Sequence[str]) -> Incumbent | None:
     """The champion that live.json names; None where nobody is.
 
-    `held_out` are ids and groups of the photos that models are judged on now. A champion whose weights are missing or damaged, or
-    which draws pictures of another size, stands but cannot be compared: then people have to decide.
+    `held_out` are ids and groups of the photos that models are judged on now. A champion whose weights are missing or damaged,
+    which draws pictures of another size, or was told attributes that the dataset does not have, stands but cannot be compared:
+    then people have to decide.
     """
     if not layout.live.is_file():
         return None
     live = Live.read(layout.live)
-    card = ServiceCard.read(Path(live.card))
-    standing = Standing(model=live.model, version=live.version, sha256=live.sha256, family=card.family)
-    unknown = Incumbent(standing, None)
+    standing = Standing(model=live.model, version=live.version, sha256=live.sha256, family="unknown")
     try:
+        card = ServiceCard.read(Path(live.card))
         model, _ = load_weights(Path(live.weights), live.sha256)
     except (IntegrityError, MissingArtifact) as fault:
         log.warning("the champion cannot be compared: %s", fault)
-        return unknown.stand_aside(f"its weights cannot be read: {fault.what}")
+        return Incumbent(standing, None).stand_aside(f"its weights cannot be read: {fault.what}")
+    standing = standing.model_copy(update={"family": card.family})
+    unknown = Incumbent(standing, None)
     if model.image != dataset.image:
         return unknown.stand_aside(f"it draws pictures of {model.image.size} pixels, these are of {dataset.image.size}")
     lacks = tuple(name for name in dataset.categories if name not in model.categories)
     if len(lacks) == len(dataset.categories):
         return unknown.stand_aside("it knows none of the categories")
-    if model.conditions != dataset.conditions:
-        lacks += tuple(condition.name for condition in dataset.conditions if condition not in model.conditions)
+    if untold := find_unknown(model.conditions, dataset.conditions, words=False):
+        return unknown.stand_aside(f"it has learnt to be told {', '.join(untold)}, of which the dataset says nothing")
+    lacks += find_unknown(dataset.conditions, model.conditions)
     seen, told = _seen(layout, card.dataset, dataset, held_out)
     missing = f"it cannot be asked for {', '.join(lacks)}" if lacks else ""
     reason = "; ".join(part for part in (missing, told) if part)
