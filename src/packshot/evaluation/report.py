@@ -103,8 +103,9 @@ def _champion(report: EvaluationReport) -> Iterator[str]:
         yield '<p class="soft">The weights that were evaluated are the champion itself.</p>'
         return
     yield (
-        '<p class="soft">Each difference is paired: the same photos, the same seeds, the same real pictures. Intervals are '
-        "two-sided at 95 %; the rules below share out their own level among the challengers.</p>"
+        '<p class="soft">Below each challenger stands what it has more than the champion, in pairs: the same photos, the same '
+        "seeds, the same real pictures. Intervals are two-sided at 95 %; the rules below share out their own level among the "
+        "challengers.</p>"
     )
     names = [score.metric for score in challengers[0].over_champion]
     rows, notes = [], dict[str, list[str]]()
@@ -116,10 +117,10 @@ def _champion(report: EvaluationReport) -> Iterator[str]:
             notes.setdefault(note, []).append(name)
         own = _score(find_estimate(report.champion_scores, name))
         rows.append([f"<code>{name}</code>", "higher" if metric.higher_is_better else "lower", own, *gains])
-    heads = [f"{card.checkpoint.name}, difference" for card in challengers]
+    heads = [card.checkpoint.name for card in challengers]
     yield table(["metric", "better", "champion", *heads], rows, numbers=range(2, 3 + len(challengers)))
     for note, withheld in notes.items():
-        yield f'<p class="soft small">– of {escape(", ".join(withheld))}: {escape(note)}.</p>'
+        yield f'<p class="soft small">{escape(", ".join(withheld))} withheld: {escape(note)}.</p>'
 
 
 def _gain(estimate: Estimate | None, *, higher: bool) -> str:
@@ -128,7 +129,7 @@ def _gain(estimate: Estimate | None, *, higher: bool) -> str:
         return _score(estimate)
     tone = "soft" if estimate.low <= 0 <= estimate.high else "pass" if (estimate.value > 0) == higher else "reject"
     interval = f"[{estimate.low:+.3f}, {estimate.high:+.3f}]"
-    return f'<span class="state {tone}">{estimate.value:+.3f}</span> <span class="range">{interval}</span>'
+    return f'<span class="state {tone}">{estimate.value:+.3f}</span><br><span class="range">{interval}</span>'
 
 
 def _slices(card: Scorecard) -> Iterator[str]:
