@@ -155,7 +155,8 @@ class Court:
         """A finding for each metric in which a slice lost more than it may, and more than chance explains.
 
         The level is shared out among all that is looked at (Bonferroni): where nothing is lost, the chance of any veto is at most
-        `alpha`.
+        `alpha`. A slice's interval of coverage leaves out what other drawn pictures would change; that a veto needs a loss of
+        more than the margin as well makes up for it.
         """
         looked_at = []
         for one in slices:

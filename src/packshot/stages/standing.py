@@ -49,7 +49,7 @@ def find_incumbent(layout: Layout, dataset: Dataset, held_out: Sequence[str]) ->
         model, _ = load_weights(Path(live.weights), live.sha256)
     except (IntegrityError, MissingArtifact) as fault:
         log.warning("the champion cannot be compared: %s", fault)
-        return Incumbent(standing, None).stand_aside(f"its weights cannot be read: {fault.what}")
+        return Incumbent(standing, None).stand_aside(f"it cannot be read: {fault.what}")
     standing = standing.model_copy(update={"family": card.family})
     unknown = Incumbent(standing, None)
     if model.image != dataset.image:
